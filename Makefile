@@ -1,0 +1,40 @@
+# The commands that people and CI both use. Everything is installed into .venv, nothing outside the checkout but what
+# `tuner` itself keeps under TUNER_HOME.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	@rm -rf demo && mkdir demo
+	TUNER_HOME=$(CURDIR)/demo/home $(BIN)/tuner search digits --gpus 0 --workers 2 --trials 24 --name demo
+	TUNER_HOME=$(CURDIR)/demo/home $(BIN)/tuner export-best demo --out demo/best
+	@TUNER_HOME=$(CURDIR)/demo/home $(BIN)/tuner store stop >/dev/null
+	@echo
+	@echo "model and model card:   demo/best/"
+	@echo "everything of the study: demo/home/"
+	@echo "look again:             TUNER_HOME=demo/home $(BIN)/tuner trials demo"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# A stamp is newer than what it was made from, so that a changed dependency is installed at the next call.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade pip
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(INSTALL) -e .[test]
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import threading
+
+import pytest
+import redis
+
+from tuner.errors import LeaseHeld, StoreError
+from tuner.store import catalog, client, identity, lease
+from tuner.store.keys import StudyKeys
+
+KEYS = StudyKeys("s")
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.slept.append(seconds)
+
+
+def dead_process() -> identity.Holder:
+    """A holder on this machine whose process has ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        start = identity.process_start(child.pid)
+        assert start is not None
+        child.kill()
+    return dataclasses.replace(identity.this_process(0.0), pid=child.pid, process_start=start)
+
+
+def remote_process() -> identity.Holder:
+    return dataclasses.replace(identity.this_process(0.0), host="far", pid=77, user="ann")
+
+
+def unreachable() -> redis.Redis:
+    return redis.Redis(unix_socket_path="/nonexistent/socket", retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))
+
+
+def test_a_lease_names_its_holder_and_expires(redis_client: redis.Redis) -> None:
+    held = lease.acquire(redis_client, "s", ttl_s=30.0)
+    assert lease.holder(redis_client, "s") == held.holder
+    assert held.holder == identity.this_process(held.holder.since_s)
+    assert abs(held.holder.since_s - client.server_time_s(redis_client)) < 10.0
+    assert 29_000 < redis_client.pttl(KEYS.lease) <= 30_000
+    held.release()
+    assert lease.holder(redis_client, "s") is None
+
+
+def test_each_lease_draws_the_next_fence(redis_client: redis.Redis) -> None:
+    fences = []
+    for _ in range(3):
+        held = lease.acquire(redis_client, "s")
+        fences.append(held.fence)
+        held.release()
+    assert fences == [1, 2, 3]
+
+
+def test_a_living_holder_is_refused_at_once_with_who_and_until_when(redis_client: redis.Redis) -> None:
+    held = lease.acquire(redis_client, "s")
+    with pytest.raises(LeaseHeld) as refusal:
+        lease.acquire(redis_client, "s")
+    assert str(refusal.value) == (
+        f"study 's' is run by {held.holder}; stop it with `tuner stop s`, or, if it is dead, wait 30 s for its lease "
+        "to expire"
+    )
+    assert redis_client.get(KEYS.fence) == "1"
+
+
+def test_a_holder_on_another_machine_is_refused_and_named(redis_client: redis.Redis) -> None:
+    redis_client.set(KEYS.lease, remote_process().to_json(), px=12_000)
+    with pytest.raises(LeaseHeld, match=r"is run by process 77 of ann on far since .* wait 12 s"):
+        lease.acquire(redis_client, "s")
+
+
+def test_a_holder_whose_process_is_gone_is_replaced_at_once(redis_client: redis.Redis) -> None:
+    redis_client.set(KEYS.lease, dead_process().to_json(), px=30_000)
+    assert lease.holder(redis_client, "s") is None
+    held = lease.acquire(redis_client, "s")
+    assert lease.holder(redis_client, "s") == held.holder
+
+
+def test_waiting_ends_with_the_lease_or_with_patience(redis_client: redis.Redis) -> None:
+    clock = Clock()
+    first = lease.acquire(redis_client, "s")
+    with pytest.raises(LeaseHeld):
+        lease.acquire(redis_client, "s", wait_s=2.0, clock=clock, sleep=clock.sleep)
+    assert sum(clock.slept) == 2.0
+
+    def sleep_while_the_other_ends(seconds: float) -> None:
+        clock.sleep(seconds)
+        first.release()
+
+    assert lease.acquire(redis_client, "s", wait_s=2.0, clock=clock, sleep=sleep_while_the_other_ends).fence == 2
+
+
+def test_a_renewal_lengthens_the_lease_and_reads_what_is_asked(redis_client: redis.Redis) -> None:
+    held = lease.acquire(redis_client, "s")
+    redis_client.pexpire(KEYS.lease, 1_000)
+    assert held.renew() is None
+    assert redis_client.pttl(KEYS.lease) > 29_000
+    redis_client.set(KEYS.control, lease.STOP)
+    assert held.renew() == lease.STOP
+
+
+def test_a_new_lease_forgets_the_stop_that_ended_the_last(redis_client: redis.Redis) -> None:
+    redis_client.set(KEYS.control, lease.STOP)
+    assert lease.acquire(redis_client, "s").renew() is None
+
+
+def test_a_lease_that_expired_and_that_nobody_took_is_renewed(redis_client: redis.Redis) -> None:
+    held = lease.acquire(redis_client, "s")
+    redis_client.delete(KEYS.lease)
+    held.renew()
+    assert not held.lost.is_set()
+    assert lease.holder(redis_client, "s") == held.holder
+
+
+def test_a_lease_that_another_took_is_lost_and_left_alone(redis_client: redis.Redis) -> None:
+    held = lease.acquire(redis_client, "s")
+    redis_client.delete(KEYS.lease)
+    other = lease.acquire(redis_client, "s")
+    held.renew()
+    held.release()
+    assert held.lost.is_set()
+    assert lease.holder(redis_client, "s") == other.holder
+    other.renew()
+    assert not other.lost.is_set()
+
+
+def test_a_lease_of_a_deleted_study_is_lost(redis_client: redis.Redis) -> None:
+    catalog.create_study(redis_client, "s", "{}")
+    held = lease.acquire(redis_client, "s")
+    redis_client.delete(KEYS.lease)  # its driver was suspended
+    catalog.delete_study(redis_client, "s")
+    held.renew()
+    assert held.lost.is_set()
+    assert redis_client.keys("*") == [KEYS.fence]
+
+
+def test_a_lease_is_lost_when_redis_stays_away_and_not_before(redis_client: redis.Redis) -> None:
+    clock = Clock()
+    held = lease.Lease(unreachable(), KEYS, 1, remote_process(), ttl_s=30.0, outage_s=lease.OUTAGE_S, clock=clock)
+    clock.now_s = lease.OUTAGE_S
+    assert held.renew() is None
+    assert not held.lost.is_set()
+    clock.now_s = lease.OUTAGE_S + 1
+    held.renew()
+    assert held.lost.is_set()
+
+
+def test_an_outage_is_counted_from_the_last_renewal(redis_client: redis.Redis) -> None:
+    clock = Clock()
+    held = lease.acquire(redis_client, "s", clock=clock)
+    clock.now_s = 2 * lease.OUTAGE_S
+    held.renew()
+    held._renew_script.registered_client = unreachable()
+    clock.now_s = 3 * lease.OUTAGE_S
+    held.renew()
+    assert not held.lost.is_set()
+
+
+def test_releasing_without_redis_warns_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    held = lease.Lease(unreachable(), KEYS, 1, remote_process(), ttl_s=30.0, outage_s=600.0, clock=Clock())
+    held.release()
+    assert "it expires by itself in at most 30 s" in caplog.text
+
+
+def test_the_thread_renews_and_tells_each_request_once(redis_client: redis.Redis) -> None:
+    held = lease.acquire(redis_client, "s", ttl_s=0.4)  # renewed every 0.1 s
+    told: list[str] = []
+    was_told = {lease.STOP: threading.Event(), lease.STOP_NOW: threading.Event()}
+
+    def on_control(asked: str) -> None:
+        told.append(asked)
+        was_told[asked].set()
+        raise RuntimeError("the thread goes on")
+
+    held.start_renewing(on_control)
+    redis_client.set(KEYS.control, lease.STOP)
+    assert was_told[lease.STOP].wait(timeout=10)
+    redis_client.set(KEYS.control, lease.STOP_NOW)
+    assert was_told[lease.STOP_NOW].wait(timeout=10)
+    assert not held.lost.is_set()
+    held.release()
+    assert told == [lease.STOP, lease.STOP_NOW]
+    assert redis_client.get(KEYS.lease) is None
+
+
+def test_the_thread_notices_a_lost_lease(redis_client: redis.Redis) -> None:
+    held = lease.acquire(redis_client, "s", ttl_s=0.2)
+    redis_client.incr(KEYS.fence)
+    held.start_renewing()
+    assert held.lost.wait(timeout=10)
+    held.release()
+
+
+def test_an_unreadable_lease_is_one_line(redis_client: redis.Redis) -> None:
+    redis_client.set(KEYS.lease, "nonsense")
+    with pytest.raises(StoreError, match="the lease of study 's' cannot be read, it holds 'nonsense'"):
+        lease.acquire(redis_client, "s")

@@ -1,0 +1,70 @@
+"""Asynchronous successive halving (ASHA; Li et al. 2018, "A System for Massively Parallel Hyperparameter Tuning",
+algorithm 2, in its stopping form): pure functions of numbers.
+
+Libraries disagree about ties, first arrivals and NaN; the rule of this project is written in `decide` and its table
+test is the specification.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Direction = Literal["maximize", "minimize"]
+
+
+def default_grace_period(max_epochs: int) -> int:
+    """Epochs that every trial trains before it can be stopped: a twelfth of `max_epochs`, at least 1."""
+    return max(1, max_epochs // 12)
+
+
+def rung_levels(max_epochs: int, grace_period: int, reduction_factor: int) -> tuple[int, ...]:
+    """Epochs at which trials are compared: grace_period x reduction_factor^k below `max_epochs`, ascending.
+
+    Symbols of the paper: R = max_epochs, r = grace_period, eta = reduction_factor. Empty when the grace period leaves
+    no rung, in which case nothing is ever stopped early. Raises ValueError for numbers that make no rungs: a grace
+    period below 1 or a reduction factor below 2.
+    """
+    if grace_period < 1 or reduction_factor < 2:
+        raise ValueError(f"{grace_period=} must be at least 1 and {reduction_factor=} at least 2")
+    levels = []
+    level = grace_period
+    while level < max_epochs:
+        levels.append(level)
+        level *= reduction_factor
+    return tuple(levels)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What ASHA says of one trial at one rung.
+
+    rank: 1 is the best of the `peers` + 1 scores at the rung; equal scores share the better rank.
+    cutoff: the score to reach; None for the first arrival, which has nothing to be compared with.
+    """
+
+    go_on: bool
+    rank: int
+    peers: int
+    cutoff: float | None
+
+
+def decide(score: float, peers: Sequence[float], reduction_factor: int, direction: Direction = "maximize") -> Decision:
+    """Whether a trial goes on past a rung, from its score and the scores recorded at that rung before it.
+
+    It goes on if its score is at least the (1 - 1/reduction_factor) percentile of `peers` (linear interpolation); a
+    tie goes on, and so does the first arrival. Raises ValueError for a score or peer that is not finite: such a trial
+    has failed, and its score belongs in no rung.
+    """
+    if not all(map(math.isfinite, (score, *peers))):
+        raise ValueError(f"a rung holds finite scores only, got {score} among {list(peers)}")
+    sign = 1.0 if direction == "maximize" else -1.0
+    rank = 1 + sum(sign * peer > sign * score for peer in peers)
+    if not peers:
+        return Decision(go_on=True, rank=rank, peers=0, cutoff=None)
+    cutoff = sign * float(np.quantile(sign * np.asarray(peers, dtype=np.float64), 1.0 - 1.0 / reduction_factor))
+    return Decision(go_on=sign * score >= sign * cutoff, rank=rank, peers=len(peers), cutoff=cutoff)

@@ -1,0 +1,44 @@
+"""Every environment variable that the program reads, read once.
+
+Options of the command line name their variable in `tuner COMMAND --help`; the ones here have no option.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME_VARIABLE = "TUNER_HOME"
+CACHE_VARIABLE = "TUNER_CACHE"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are on this machine.
+
+    home: folder of the embedded Redis, of checkpoints and of downloaded data sets (0700, created on first use).
+    cache: folder of decoded data sets; may be deleted at any time, is filled again when needed.
+    """
+
+    home: Path
+    cache: Path
+
+    @property
+    def storage(self) -> Path:
+        """Default of `--storage`: checkpoints, one folder a study."""
+        return self.home / "checkpoints"
+
+    @property
+    def data_dir(self) -> Path:
+        """Default of `--data-dir`: named data sets that are already there, or downloads."""
+        return self.home / "data"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environment` (the process's own by default)."""
+    variables = os.environ if environment is None else environment
+    home = Path(variables.get(HOME_VARIABLE) or "~/.local/share/tuner").expanduser().absolute()
+    cache = Path(variables.get(CACHE_VARIABLE) or home / "cache").expanduser().absolute()
+    return Settings(home=home, cache=cache)

@@ -1,0 +1,195 @@
+"""One driver per study: a lease that expires in Redis, and a fence number that outlives it.
+
+The lease says who runs a study; the fence makes it safe. Every lease draws the next fence, every append to the journal
+carries it, and the journal accepts only the newest: whoever was suspended, cut off or taken over is refused, whatever
+it believes. So a driver that cannot reach Redis need not give up when its lease runs out: it may find, minutes later,
+that nobody has taken the study, and go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import redis
+
+from tuner.errors import LeaseHeld, StoreError
+from tuner.store.client import load_script, redis_errors, server_time_s
+from tuner.store.identity import Holder, this_process
+from tuner.store.keys import StudyKeys
+
+STOP = "stop"
+STOP_NOW = "stop-now"
+
+# How long a driver waits for a Redis that went away during a search, in seconds.
+OUTAGE_S = 600.0
+
+_RENEW_EVERY_S = 2.0
+_POLL_S = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+def boot_clock_s() -> float:
+    """Seconds since boot, those that the machine was suspended for included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Lease:
+    """The right to run the study `name`, from `acquire`.
+
+    fence: goes to `RedisJournal`. lost: set once Redis has said that another driver or `tuner delete` came after this
+    one, or Redis has been out of reach for `outage_s`; nothing that is written after that is certain to be accepted.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        keys: StudyKeys,
+        fence: int,
+        holder: Holder,
+        *,
+        ttl_s: float,
+        outage_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = keys.name
+        self.fence = fence
+        self.holder = holder
+        self.lost = threading.Event()
+        self._client = client
+        self._keys = keys
+        self._ttl_s = ttl_s
+        self._outage_s = outage_s
+        self._clock = clock
+        self._renewed_s = clock()
+        self._renew_script = load_script(client, "renew.lua")
+        self._release_script = load_script(client, "release.lua")
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def renew(self) -> str | None:
+        """Renew once; return what is asked of the driver: `STOP`, `STOP_NOW` or None. Sets `lost`, and never raises."""
+        args: list[str | int] = [self.fence, self.holder.to_json(), round(self._ttl_s * 1000)]
+        try:
+            with redis_errors(f"renewing the lease of study {self.name!r}"):
+                state, *rest = self._renew_script([self._keys.lease, self._keys.fence, self._keys.control], args)
+        except StoreError as error:
+            _log.warning("%s", error)
+            if self._clock() - self._renewed_s > self._outage_s:
+                self.lost.set()
+            return None
+        if state == "lost":
+            self.lost.set()
+            return None
+        self._renewed_s = self._clock()
+        return str(rest[0]) or None
+
+    def start_renewing(self, on_control: Callable[[str], None] | None = None) -> None:
+        """Renew every 2 s or faster from a thread of its own, until lost or released.
+
+        `on_control` is called in that thread with `STOP` and with `STOP_NOW`, once each, when a client asks for it.
+        """
+        assert self._thread is None, "a lease is renewed by one thread"
+        self._thread = threading.Thread(target=self._keep, args=(on_control,), name=f"lease-{self.name}", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Stop renewing and give the lease back if it is still ours. If Redis is away it expires by itself."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            with redis_errors(f"releasing the lease of study {self.name!r}"):
+                self._release_script([self._keys.lease], [self.holder.to_json()])
+        except StoreError as error:
+            _log.warning("%s; it expires by itself in at most %.0f s", error, self._ttl_s)
+
+    def _keep(self, on_control: Callable[[str], None] | None) -> None:
+        period_s = min(_RENEW_EVERY_S, self._ttl_s / 4)
+        told: set[str] = set()
+        while not self._ended.is_set():
+            asked = self.renew()
+            if self.lost.is_set():
+                return
+            if on_control is not None and asked is not None and asked not in told:
+                told.add(asked)
+                try:
+                    on_control(asked)
+                except Exception:
+                    # A driver that cannot stop on request must at least keep its lease.
+                    _log.exception("the driver failed to act on %r", asked)
+            self._ended.wait(period_s)
+
+
+def acquire(
+    client: redis.Redis,
+    name: str,
+    *,
+    ttl_s: float = 30.0,
+    wait_s: float = 0.0,
+    outage_s: float = OUTAGE_S,
+    clock: Callable[[], float] = boot_clock_s,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Lease:
+    """Become the driver of the study `name`, for `ttl_s` after each renewal. Forgets a stop asked of the last driver.
+
+    A holder on this machine whose process is gone is replaced at once. Any other is waited for, at most `wait_s`, then
+    refused. Raises LeaseHeld naming who holds it and when it can expire, StoreError if Redis fails.
+    """
+    keys = StudyKeys(name)
+    script = load_script(client, "acquire.lua")
+    deadline_s = clock() + wait_s
+    while True:
+        with redis_errors(f"taking the lease of study {name!r}"):
+            me = this_process(server_time_s(client))
+            args: list[str | int] = [me.to_json(), round(ttl_s * 1000), dead_holder(client, keys)]
+            state, *rest = script([keys.lease, keys.fence, keys.control], args)
+        if state == "ok":
+            return Lease(client, keys, int(rest[0]), me, ttl_s=ttl_s, outage_s=outage_s, clock=clock)
+        if clock() >= deadline_s:
+            raise lease_held(name, *rest)
+        sleep(_POLL_S)
+
+
+def holder(client: redis.Redis, name: str) -> Holder | None:
+    """Who runs the study `name`; None if nobody does, or the process that did is provably gone.
+
+    Raises StoreError if Redis fails or the lease cannot be read.
+    """
+    text = _read(client, StudyKeys(name))
+    if text is None:
+        return None
+    found = _parse(name, text)
+    return None if found.is_gone() else found
+
+
+def dead_holder(client: redis.Redis, keys: StudyKeys) -> str:
+    """The text of the lease if its process is provably gone, else "": the one that a script may treat as no lease."""
+    text = _read(client, keys)
+    return text if text is not None and _parse(keys.name, text).is_gone() else ""
+
+
+def lease_held(name: str, holder_text: str, expires_ms: int) -> LeaseHeld:
+    """The error for a lease that someone else holds."""
+    return LeaseHeld(
+        f"study {name!r} is run by {_parse(name, holder_text)}; stop it with `tuner stop {name}`, or, if it is dead, "
+        f"wait {max(0, expires_ms) / 1000:.0f} s for its lease to expire"
+    )
+
+
+def _read(client: redis.Redis, keys: StudyKeys) -> str | None:
+    with redis_errors(f"reading the lease of study {keys.name!r}"):
+        text = client.get(keys.lease)
+    return None if text is None else str(text)
+
+
+def _parse(name: str, text: str) -> Holder:
+    try:
+        return Holder.from_json(text)
+    except (TypeError, ValueError):
+        raise StoreError(
+            f"the lease of study {name!r} cannot be read, it holds {text[:100]!r}; it expires by itself within a minute"
+        ) from None
