@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tuner.errors import CheckpointError
+from tuner.training import checkpoint
+from tuner.training import loop as module
+from tuner.training.checkpoint_ref import CheckpointRef
+from tuner.training.config import Hyperparameters
+from tuner.training.data import TrainingData
+from tuner.training.loop import Diverged, EpochReport, TrialTrainer
+from tuner.training.models import build
+
+_HP = Hyperparameters(depth=2, width=8, batch_size=32, dropout=0.1, augment=0.3, lr=0.1)
+
+
+def _trainer(data: TrainingData, hp: Hyperparameters = _HP, max_epochs: int = 6, seed: int = 0) -> TrialTrainer:
+    return TrialTrainer(hp, data, max_epochs=max_epochs, seed=seed, device="cpu")
+
+
+def _timeless(report: EpochReport) -> EpochReport:
+    return dataclasses.replace(report, seconds=0.0)
+
+
+def test_a_small_net_learns(stripes: TrainingData) -> None:
+    trainer = _trainer(stripes)
+    reports = [trainer.run_epoch() for _ in range(6)]
+    assert [report.epoch for report in reports] == [1, 2, 3, 4, 5, 6]
+    assert reports[-1].score >= 0.95
+    assert reports[-1].val_loss < reports[0].val_loss
+    assert {report.images for report in reports} == {192}
+
+
+def test_the_same_seed_gives_the_same_epochs_and_another_seed_others(stripes: TrainingData) -> None:
+    trainers = [_trainer(stripes, seed=seed) for seed in (0, 0, 1)]
+    runs = [[_timeless(trainer.run_epoch()) for _ in range(2)] for trainer in trainers]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_restored_trial_goes_on_bit_for_bit(stripes, tmp_path: Path, optimizer: str, stop_after: int) -> None:
+    hp = dataclasses.replace(_HP, optimizer=optimizer, lr=0.01)
+    whole = _trainer(stripes, hp)
+    expected = [_timeless(whole.run_epoch()) for _ in range(5)]
+    first = _trainer(stripes, hp)
+    for _ in range(stop_after):
+        first.run_epoch()
+    saved = first.save(tmp_path)
+    second = _trainer(stripes, hp, seed=99)
+    second.restore(CheckpointRef.from_dict(saved.last.as_dict()))
+    assert second.epoch == stop_after
+    assert [_timeless(second.run_epoch()) for _ in range(5 - stop_after)] == expected[stop_after:]
+    one, two = whole.save(tmp_path / "whole"), second.save(tmp_path / "resumed")
+    tensors_one, tensors_two = checkpoint.read(one.last).tensors, checkpoint.read(two.last).tensors
+    assert tensors_one.keys() == tensors_two.keys()
+    assert all(torch.equal(tensor, tensors_two[name]) for name, tensor in tensors_one.items())
+    assert (one.best.sha256, one.best.epoch, one.best.score) == (two.best.sha256, two.best.epoch, two.best.score)
+
+
+def test_a_diverged_loss_is_never_a_score(stripes: TrainingData) -> None:
+    trainer = _trainer(stripes, Hyperparameters(depth=3, width=8, batch_size=2, norm="none", lr=1e6, warmup_epochs=0))
+    with pytest.raises(Diverged, match=r"the (training|validation) loss is (nan|inf) at epoch 1"):
+        trainer.run_epoch()
+    assert trainer.epoch == 0
+
+
+def test_a_validation_loss_that_is_not_finite_is_diverged_too(stripes: TrainingData, monkeypatch) -> None:
+    trainer = _trainer(stripes)
+    monkeypatch.setattr(trainer, "_validate", lambda: (0.9, float("nan")))
+    with pytest.raises(Diverged, match="the validation loss is nan at epoch 1"):
+        trainer.run_epoch()
+
+
+def test_running_out_of_memory_is_passed_on_as_torch_raises_it(stripes: TrainingData, monkeypatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trainer = _trainer(stripes)
+    monkeypatch.setattr(module, "augment", exhausted)
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.run_epoch()
+
+
+def _scripted(trainer: TrialTrainer, monkeypatch, scores: list[float]) -> None:
+    script = iter(scores)
+    monkeypatch.setattr(trainer, "_validate", lambda: (next(script), 1.0))
+
+
+def test_the_best_epoch_is_the_last_with_the_highest_score_and_files_of_two_saves_stay(
+    stripes: TrainingData, tmp_path: Path, monkeypatch
+) -> None:
+    trainer = _trainer(stripes)
+    _scripted(trainer, monkeypatch, [0.5, 0.7, 0.6, 0.7, 0.8])
+    listings, bests = [], []
+    for _ in range(5):
+        trainer.run_epoch()
+        bests.append(trainer.save(tmp_path).best.epoch)
+        listings.append(sorted(name.removesuffix(".safetensors") for name in os.listdir(tmp_path)))
+    assert bests == [1, 2, 2, 4, 5]
+    assert listings == [
+        ["best-0001", "epoch-0001"],
+        ["best-0001", "best-0002", "epoch-0001", "epoch-0002"],
+        ["best-0002", "epoch-0002", "epoch-0003"],
+        ["best-0002", "best-0004", "epoch-0003", "epoch-0004"],
+        ["best-0004", "best-0005", "epoch-0004", "epoch-0005"],
+    ]
+
+
+def test_saving_an_epoch_twice_keeps_the_epoch_before(stripes: TrainingData, tmp_path: Path) -> None:
+    trainer = _trainer(stripes)
+    trainer.run_epoch()
+    first = trainer.save(tmp_path)
+    trainer.run_epoch()
+    assert trainer.save(tmp_path) == trainer.save(tmp_path)
+    checkpoint.read(first.last)
+
+
+def test_a_restored_trial_keeps_the_files_it_came_from_until_the_save_after_next(
+    stripes: TrainingData, tmp_path: Path, monkeypatch
+) -> None:
+    trainer = _trainer(stripes)
+    _scripted(trainer, monkeypatch, [0.9, 0.5, 0.5])
+    for _ in range(3):
+        trainer.run_epoch()
+        saved = trainer.save(tmp_path)
+        if trainer.epoch == 2:
+            journalled = saved.last
+    # The driver never heard of epoch 3: the trial goes on from epoch 2, and epoch 3 must not push that out.
+    again = _trainer(stripes)
+    again.restore(journalled)
+    _scripted(again, monkeypatch, [0.5, 0.5])
+    again.run_epoch()
+    again.save(tmp_path)
+    checkpoint.read(journalled)
+    again.run_epoch()
+    final = again.save(tmp_path)
+    assert not Path(journalled.path).exists()
+    assert (final.best.epoch, final.best.score) == (1, 0.9)
+    checkpoint.read(final.best)
+
+
+def test_a_trial_continued_in_another_folder_takes_its_best_weights_along(
+    stripes: TrainingData, tmp_path: Path, monkeypatch
+) -> None:
+    trainer = _trainer(stripes)
+    _scripted(trainer, monkeypatch, [0.9])
+    trainer.run_epoch()
+    first = trainer.save(tmp_path / "one")
+    longer = _trainer(stripes, max_epochs=12)
+    longer.restore(first.last)
+    _scripted(longer, monkeypatch, [0.5])
+    longer.run_epoch()
+    second = longer.save(tmp_path / "two")
+    assert (second.best.epoch, second.best.sha256) == (1, first.best.sha256)
+    assert Path(second.best.path).parent == tmp_path / "two"
+    checkpoint.read(first.last)
+
+
+def test_checkpoints_that_moved_together_are_restored(stripes: TrainingData, tmp_path: Path) -> None:
+    trainer = _trainer(stripes)
+    trainer.run_epoch()
+    last = trainer.save(tmp_path / "here").last
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    again = _trainer(stripes)
+    again.restore(dataclasses.replace(last, path=last.path.replace("/here/", "/there/")))
+    assert again.epoch == 1
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(stripes: TrainingData, tmp_path: Path) -> None:
+    trainer = _trainer(stripes)
+    trainer.run_epoch()
+    saved = trainer.save(tmp_path)
+    for ref, hp in ((saved.last, dataclasses.replace(_HP, lr=0.2)), (saved.best, _HP)):
+        with pytest.raises(CheckpointError, match="belongs to another configuration"):
+            _trainer(stripes, hp).restore(ref)
+
+
+def test_the_best_file_rebuilds_the_network_that_scored(stripes: TrainingData, tmp_path: Path) -> None:
+    trainer = _trainer(stripes)
+    report = trainer.run_epoch()
+    best = checkpoint.read(trainer.save(tmp_path).best)
+    assert best.state == {
+        "hyperparameters": _HP.as_dict(),
+        "input": {"height": 8, "width": 8, "channels": 1},
+        "classes": ["across", "down"],
+        "mean": [125.0],
+        "std": [75.0],
+        "format": 1,
+        "kind": "best",
+        "epoch": 1,
+        "score": report.score,
+    }
+    model = build(Hyperparameters.from_params(best.state["hyperparameters"]), (1, 8, 8), 2).eval()
+    model.load_state_dict(best.group("model"))
+    images, labels = stripes.batch(stripes.val_indices)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=trainer._bf16):
+        hits = (model(images).argmax(1) == labels).sum().item()
+    assert hits / len(labels) == report.score
+
+
+def test_pictures_that_fill_no_batch_are_left_out_unless_there_is_none_full(stripes: TrainingData) -> None:
+    for batch_size, images in ((128, 128), (200, 200), (512, 200)):
+        trainer = _trainer(stripes, dataclasses.replace(_HP, batch_size=batch_size))
+        assert trainer.run_epoch().images == images
+
+
+@pytest.mark.parametrize(
+    ("choice", "keeps_class", "flips"),
+    [("auto", False, False), ("auto", True, True), ("on", False, True), ("off", True, False)],
+)
+def test_flips_follow_the_data_set_unless_told(stripes, monkeypatch, choice, keeps_class, flips) -> None:
+    seen: set[bool] = set()
+
+    def note(images, strength, flip, generator):
+        seen.add(flip)
+        return images
+
+    monkeypatch.setattr(module, "augment", note)
+    data = dataclasses.replace(stripes, info=dataclasses.replace(stripes.info, flip=keeps_class))
+    _trainer(data, dataclasses.replace(_HP, flip=choice)).run_epoch()
+    assert seen == {flips}
+
+
+def test_the_training_loop_reads_no_value_from_the_device_within_an_epoch(stripes: TrainingData, monkeypatch) -> None:
+    reads: list[int] = []
+    item = torch.Tensor.item
+    monkeypatch.setattr(torch.Tensor, "item", lambda tensor: (reads.append(1), item(tensor))[1])
+    _trainer(stripes, dataclasses.replace(_HP, batch_size=8, optimizer="sgd")).run_epoch()
+    assert len(reads) <= 3

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tuner.errors import UsageError
+from tuner.training.config import Hyperparameters
+from tuner.training.models import Dropout, build, parameter_count
+
+_KERAS: dict[str, Any] = {"padding": "valid", "norm": "none", "head": "flatten", "width": 32}
+
+
+@pytest.mark.parametrize(
+    ("hp", "input_shape", "count"),
+    [
+        (Hyperparameters(depth=2, dense=128, **_KERAS), (3, 32, 32), 315_722),
+        (Hyperparameters(depth=3, width_cap=64, dense=64, **_KERAS), (1, 28, 28), 60_554),
+        (Hyperparameters(depth=2, dense=64, **_KERAS), (1, 28, 28), 121_930),
+        (Hyperparameters(depth=2, dense=64, **_KERAS), (3, 32, 32), 167_562),
+    ],
+)
+def test_the_classic_keras_networks_are_points_of_the_family(hp, input_shape, count) -> None:
+    assert parameter_count(build(hp, input_shape, 10)) == count
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_pooling_before_a_monotone_activation_is_the_classic_order(activation: str) -> None:
+    hp = Hyperparameters(depth=1, width=4, activation=activation, norm="none", head="flatten")
+    model = build(hp, (1, 8, 8), 3)
+    convolution, classifier = model[0], model[-1]
+    images = torch.randn(5, 1, 8, 8)
+    function = getattr(torch, activation)
+    classic = classifier(nn.functional.max_pool2d(function(convolution(images)), 2).flatten(1))
+    assert torch.allclose(model(images), classic, atol=1e-6)
+
+
+def test_average_pooling_comes_after_the_activation() -> None:
+    hp = Hyperparameters(depth=1, width=4, pooling="avg", norm="none", head="flatten")
+    model = build(hp, (1, 8, 8), 3)
+    images = torch.randn(5, 1, 8, 8)
+    classic = model[-1](nn.functional.avg_pool2d(torch.relu(model[0](images)), 2).flatten(1))
+    assert torch.allclose(model(images), classic, atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("head", ["global", "flatten"])
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh", "sigmoid"])
+def test_every_network_gives_finite_logits(padding, head, norm, activation) -> None:
+    hp = Hyperparameters(
+        depth=2, width=4, convs_per_stage=2, padding=padding, head=head, norm=norm, activation=activation,
+        dropout=0.1, dense=8, dense_dropout=0.5,
+    )  # fmt: skip
+    logits = build(hp, (3, 21, 21), 7)(torch.randn(2, 3, 21, 21))
+    assert logits.shape == (2, 7)
+    assert bool(logits.isfinite().all())
+
+
+def test_width_doubles_with_each_stage_up_to_the_cap() -> None:
+    model = build(Hyperparameters(depth=4, width=8, width_cap=24, convs_per_stage=2), (3, 32, 32), 10)
+    widths = [layer.out_channels for layer in model if isinstance(layer, nn.Conv2d)]
+    assert widths == [8, 8, 16, 16, 24, 24, 24, 24]
+
+
+def test_a_deep_network_stops_pooling_when_one_pixel_is_left() -> None:
+    model = build(Hyperparameters(depth=6, width=2), (1, 8, 8), 10)
+    assert sum(isinstance(layer, nn.MaxPool2d) for layer in model) == 3
+    assert model(torch.randn(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_valid_padding_that_leaves_no_picture_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"depth = 3 is too deep for pictures of 8 x 8 pixels .* allow fewer stages"):
+        build(Hyperparameters(depth=3, padding="valid"), (1, 8, 8), 10)
+
+
+def test_convolutions_have_a_bias_only_without_norm() -> None:
+    for norm, biased in (("batch", False), ("none", True)):
+        model = build(Hyperparameters(depth=1, width=4, norm=norm), (1, 8, 8), 10)
+        assert (model[0].bias is not None) is biased
+
+
+def test_initial_weights_keep_the_scale_of_activations() -> None:
+    torch.manual_seed(0)
+    model = build(Hyperparameters(depth=6, width=64, width_cap=64, norm="none", pooling="avg"), (3, 64, 64), 10)
+    convolutions = [layer for layer in model if isinstance(layer, nn.Conv2d | nn.ReLU)]
+    out = torch.randn(8, 3, 32, 32)
+    for layer in convolutions:
+        out = layer(out)
+    assert 0.3 < out.pow(2).mean().sqrt().item() < 3
+
+
+@pytest.mark.parametrize("shape", [(7, 501), (4, 6, 9, 9)])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_dropout_drops_its_share_and_keeps_the_mean(shape: tuple[int, ...], channels_last: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(shape)
+    if channels_last and len(shape) == 4:
+        x = x.to(memory_format=torch.channels_last)
+    layer = Dropout(0.25)
+    out = torch.stack([layer(x) for _ in range(60)])
+    assert sorted(out.unique().tolist()) == pytest.approx([0, 1 / 0.75])
+    assert out.mean().item() == pytest.approx(1, abs=0.02)
+    # Each element by itself, not in runs: the average of one over many draws is close to all the others'.
+    assert out.mean(dim=0).std().item() == pytest.approx((0.25 / 0.75 / 60) ** 0.5, rel=0.2)
+
+
+def test_dropout_lets_gradients_through_where_it_kept_and_nothing_in_evaluation() -> None:
+    x = torch.ones(100, requires_grad=True)
+    out = Dropout(0.5)(x)
+    out.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, out.detach())
+    assert Dropout(0.5).eval()(x) is x

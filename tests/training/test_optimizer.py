@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tuner.training.config import Hyperparameters
+from tuner.training.optimizer import Optimizer
+
+
+def _net() -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _gradients(model: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_decay_shrinks_kernels_and_leaves_biases_and_norms(name: str) -> None:
+    model = _net()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = Optimizer(model, Hyperparameters(optimizer=name, l2=0.1))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0.5)
+    for old, parameter in zip(before, model.parameters(), strict=True):
+        expected = old * (1 - 0.5 * 0.1) if old.ndim >= 2 else old
+        assert torch.allclose(parameter, expected, atol=1e-7)
+
+
+def test_sgd_is_nesterov_momentum_at_the_given_rate() -> None:
+    model = _net()
+    parameter = model[3].bias
+    first, gradient_1, gradient_2 = parameter.detach().clone(), torch.tensor([1.0, -2.0]), torch.tensor([0.5, 3.0])
+    optimizer = Optimizer(model, Hyperparameters(momentum=0.8, l2=0.0))
+    for gradient in (gradient_1, gradient_2):
+        parameter.grad = gradient.clone()
+        optimizer.step(0.1)
+    velocity_2 = 0.8 * gradient_1 + gradient_2
+    expected = first - 0.1 * (gradient_1 + 0.8 * gradient_1) - 0.1 * (gradient_2 + 0.8 * velocity_2)
+    assert torch.allclose(parameter, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_state_goes_on_bit_for_bit_in_another_optimizer(name: str) -> None:
+    hp = Hyperparameters(optimizer=name)
+    model = _net()
+    optimizer = Optimizer(model, hp)
+    for seed in range(3):
+        _gradients(model, seed)
+        optimizer.step(0.05)
+    other_model = _net()
+    other = Optimizer(other_model, hp)
+    other_model.load_state_dict(model.state_dict())
+    # As read from a file: contiguous, whatever the memory order of the parameter.
+    other.load({key: tensor.contiguous() for key, tensor in optimizer.tensors().items()})
+    for seed in range(3, 6):
+        for net, engine in ((model, optimizer), (other_model, other)):
+            _gradients(net, seed)
+            engine.step(0.05)
+    for one, two in zip(model.parameters(), other_model.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_gradients_are_cleared_by_a_step() -> None:
+    model = _net()
+    optimizer = Optimizer(model, Hyperparameters())
+    _gradients(model, 0)
+    optimizer.step(0.1)
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,0 +1,206 @@
+"""Search spaces: TOML files, checked before anything starts, and their translation to Optuna's distributions.
+
+The format is described in search_spaces/README.md. A `Space` is plain data (JSON-able), so that it can be stored with
+the study; workers never read the file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import UsageError
+from tuner.training import config
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+# What a space file may say about the search itself: key -> (lowest, highest).
+SEARCH_KEYS = {"max_epochs": (1, 100_000), "trials": (1, 1_000_000), "grace_period": (1, 100_000)}
+SEARCH_KEYS["reduction_factor"] = (2, 16)
+
+_DIMENSION_KEYS = {
+    "float": {"type", "low", "high", "log", "step"},
+    "int": {"type", "low", "high", "log", "step"},
+    "choice": {"type", "choices"},
+}
+
+
+@dataclass(frozen=True)
+class Space:
+    """One search space: `dimensions` are searched, `constants` are fixed, `search` holds defaults of the search.
+
+    dimensions: name -> the checked TOML table, with defaults filled in, e.g.
+    {"type": "float", "low": 0.001, "high": 0.3, "log": True, "step": None}.
+    """
+
+    source: str
+    dimensions: dict[str, dict[str, Any]]
+    constants: dict[str, config.Value] = field(default_factory=dict)
+    search: dict[str, int] = field(default_factory=dict)
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The dimensions as Optuna's declared distributions, in the file's order."""
+        return {name: _distribution(table) for name, table in self.dimensions.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able; `Space(**space.as_dict())` is equal."""
+        return {
+            "source": self.source,
+            "dimensions": self.dimensions,
+            "constants": self.constants,
+            "search": self.search,
+        }
+
+
+def shipped_spaces() -> list[str]:
+    """Names of the spaces that come with the program, sorted."""
+    files = resources.files("tuner.search_spaces").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_space(name_or_file: str) -> Space:
+    """Read and check a shipped space by name, or a TOML file by path.
+
+    Raises UsageError with the file, the key, the value and the allowed range for anything that is wrong in it.
+    """
+    if name_or_file in shipped_spaces():
+        text = (resources.files("tuner.search_spaces") / f"{name_or_file}.toml").read_text(encoding="utf-8")
+        return parse_space(text, source=name_or_file)
+    path = Path(name_or_file)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        names = ", ".join(shipped_spaces())
+        raise UsageError(f"there is no search space {name_or_file!r}: give a TOML file or one of {names}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name_or_file} cannot be read as a search space: {error}") from None
+    return parse_space(text, source=str(path))
+
+
+def parse_space(text: str, *, source: str) -> Space:
+    """Check the TOML `text`; `source` names it in messages. Raises UsageError as `load_space` does."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{source} is not valid TOML: {error}") from None
+    _refuse_unknown(source, "", document, {"space", "constants", "search"})
+    for section, content in document.items():
+        if not isinstance(content, dict):
+            raise UsageError(f"{source}: [{section}] must be a table, not {content!r}")
+    if not document.get("space"):
+        raise UsageError(f"{source}: [space] is missing or empty; it needs at least one dimension")
+    with_source = _Checker(source)
+    dimensions = {name: with_source.dimension(name, table) for name, table in document["space"].items()}
+    constants = {name: with_source.constant(name, value) for name, value in document.get("constants", {}).items()}
+    both = sorted(dimensions.keys() & constants.keys())
+    if both:
+        raise UsageError(f"{source}: {both[0]} is in [space] and in [constants]; keep one")
+    search = document.get("search", {})
+    _refuse_unknown(source, "[search] ", search, SEARCH_KEYS.keys())
+    for key, value in search.items():
+        low, high = SEARCH_KEYS[key]
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise UsageError(f"{source}: [search] {key} = {value!r} must be a whole number from {low} to {high}")
+    return Space(source=source, dimensions=dimensions, constants=constants, search=search)
+
+
+class _Checker:
+    """Checks single entries, putting the file's name before each message."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def _error(self, name: str, problem: str) -> UsageError:
+        return UsageError(f"{self.source}: {name}: {problem}")
+
+    def constant(self, name: str, value: object) -> config.Value:
+        try:
+            return config.check_value(name, value)
+        except UsageError as error:
+            raise UsageError(f"{self.source}: [constants] {error}") from None
+
+    def dimension(self, name: str, table: object) -> dict[str, Any]:
+        try:
+            wanted = config.kind(name)
+        except UsageError as error:
+            raise UsageError(f"{self.source}: [space] {error}") from None
+        if not isinstance(table, dict):
+            raise self._error(
+                name, f'must be a table such as {{ type = "float", low = 0.0, high = 1.0 }}, not {table!r}'
+            )
+        dimension_type = table.get("type")
+        if dimension_type not in _DIMENSION_KEYS:
+            raise self._error(name, f"type = {dimension_type!r} must be one of float, int, choice")
+        _refuse_unknown(self.source, f"{name}: ", table, _DIMENSION_KEYS[dimension_type])
+        if dimension_type == "choice":
+            return {"type": "choice", "choices": self._choices(name, table)}
+        allowed_types = {"float": (float,), "int": (int, float)}[dimension_type]
+        if wanted not in allowed_types:
+            raise self._error(name, f"type = {dimension_type!r} does not fit: it must be {config.describe_range(name)}")
+        return self._interval(name, table, dimension_type)
+
+    def _choices(self, name: str, table: Mapping[str, Any]) -> list[config.Value]:
+        choices = table.get("choices")
+        if not isinstance(choices, list) or not choices:
+            raise self._error(name, f"choices = {choices!r} must be a list of at least one value")
+        checked = [self._in_range(name, choice) for choice in choices]
+        if len(set(checked)) != len(checked):
+            raise self._error(name, f"choices = {choices!r} names a value twice")
+        return checked
+
+    def _interval(self, name: str, table: Mapping[str, Any], dimension_type: str) -> dict[str, Any]:
+        for key in ("low", "high"):
+            if key not in table:
+                raise self._error(name, f"{key} is missing")
+        whole = dimension_type == "int"
+        low, high = (self._bound(name, key, table[key], whole) for key in ("low", "high"))
+        step, log = table.get("step"), table.get("log", False)
+        if not isinstance(log, bool):
+            raise self._error(name, f"log = {log!r} must be true or false")
+        if low > high:
+            raise self._error(name, f"low = {low} is greater than high = {high}")
+        if log and low <= 0:
+            raise self._error(name, f"log = true needs low > 0, got low = {low}")
+        if step is not None:
+            if log:
+                raise self._error(name, "step and log = true exclude each other; keep one")
+            if isinstance(step, bool) or not isinstance(step, int if whole else (int, float)) or step <= 0:
+                raise self._error(name, f"step = {step!r} must be a {'whole ' if whole else ''}number above 0")
+        if name == "kernel_size" and low != high and (step or 1) % 2:
+            raise self._error(name, f"step = {step!r} must be even: kernels have odd sides")
+        return {"type": dimension_type, "low": low, "high": high, "log": log, "step": step}
+
+    def _bound(self, name: str, key: str, value: object, whole: bool) -> int | float:
+        wanted = int if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            raise self._error(name, f"{key} = {value!r} must be a {'whole ' if whole else ''}number")
+        checked = self._in_range(name, value, f"{key} = ")
+        assert not isinstance(checked, str)
+        return checked
+
+    def _in_range(self, name: str, value: object, label: str = "") -> config.Value:
+        try:
+            return config.check_value(name, value)
+        except UsageError:
+            raise self._error(name, f"{label}{value!r} is not allowed: {config.describe_range(name)}") from None
+
+
+def _refuse_unknown(source: str, where: str, table: Mapping[str, Any], known: Any) -> None:
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise UsageError(f"{source}: {where}unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+
+
+def _distribution(table: Mapping[str, Any]) -> BaseDistribution:
+    from optuna import distributions
+
+    if table["type"] == "choice":
+        return distributions.CategoricalDistribution(table["choices"])
+    if table["type"] == "int":
+        return distributions.IntDistribution(table["low"], table["high"], log=table["log"], step=table["step"] or 1)
+    return distributions.FloatDistribution(table["low"], table["high"], log=table["log"], step=table["step"])

@@ -1,0 +1,214 @@
+"""One trial's training, an epoch at a time.
+
+Shapes: T training pictures, B pictures in a batch, C channels, H height and W width in pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tuner.errors import CheckpointError
+from tuner.training import checkpoint
+from tuner.training.augment import augment
+from tuner.training.checkpoint import SavedCheckpoints
+from tuner.training.checkpoint_ref import CheckpointRef
+from tuner.training.config import Hyperparameters
+from tuner.training.data import TrainingData
+from tuner.training.hardware import has_fast_bf16
+from tuner.training.models import build
+from tuner.training.optimizer import Optimizer
+from tuner.training.randomness import TrialRandomness
+from tuner.training.schedule import learning_rate
+
+_MIN_EVALUATION_BATCH = 512
+
+
+class Diverged(Exception):
+    """The training or validation loss of an epoch is not a finite number; the message says which and when."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch gave. epoch: 1-based. score: validation accuracy, 0 to 1. The losses are mean cross-entropies in
+    nats, the training one with label smoothing and augmentation. seconds: wall time with validation. images: training
+    pictures used."""
+
+    epoch: int
+    score: float
+    val_loss: float
+    train_loss: float
+    seconds: float
+    images: int
+
+
+class TrialTrainer:
+    """Trains one configuration. The same arguments give the same epochs, bit for bit on a CPU with the same number of
+    threads, also when the trial is saved and restored between any two of them.
+
+    max_epochs: where the learning rate reaches 0. Raises UsageError if the network does not fit the pictures' size;
+    torch's own out-of-memory error passes through, here and in `run_epoch`.
+    """
+
+    def __init__(
+        self, hp: Hyperparameters, data: TrainingData, *, max_epochs: int, seed: int, device: torch.device | str
+    ) -> None:
+        self._hp = hp
+        self._data = data
+        self._max_epochs = max_epochs
+        self._device = torch.device(device)
+        self._flip = data.info.flip if hp.flip == "auto" else hp.flip == "on"
+        self._bf16 = has_fast_bf16(self._device)
+        self._randomness = TrialRandomness(seed, self._device)
+        info = data.info
+        with self._randomness.as_default():
+            network = build(hp, (info.channels, info.height, info.width), len(info.classes))
+        self._model: nn.Module = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimizer = Optimizer(self._model, hp)
+        self._report: EpochReport | None = None
+        self._best_weights: dict[str, Tensor] = {}
+        self._best_epoch, self._best_score = 0, -1.0
+        self._kept: list[SavedCheckpoints] = []
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far, with those before a restored checkpoint."""
+        return self._report.epoch if self._report else 0
+
+    def run_epoch(self) -> EpochReport:
+        """Train one epoch and validate. Raises Diverged if a loss is not finite; the trainer is of no use then."""
+        assert self.epoch < self._max_epochs, f"all {self._max_epochs} epochs are done"
+        start = time.perf_counter()
+        epoch = self.epoch + 1
+        with self._randomness.as_default():
+            train_loss, images = self._train_epoch()
+        if not math.isfinite(train_loss):
+            raise Diverged(f"the training loss is {train_loss} at epoch {epoch}")
+        score, val_loss = self._validate()
+        if not math.isfinite(val_loss):
+            raise Diverged(f"the validation loss is {val_loss} at epoch {epoch}")
+        self._report = EpochReport(epoch, score, val_loss, train_loss, time.perf_counter() - start, images)
+        # Of equal epochs the later one: its learning rate was lower, so it tends to do better on other pictures.
+        if score >= self._best_score:
+            self._best_epoch, self._best_score = epoch, score
+            self._best_weights = _on_host(self._model)
+        return self._report
+
+    def save(self, folder: Path) -> SavedCheckpoints:
+        """Write the last epoch's full state and the best epoch's weights to `folder`, which no other trial uses.
+
+        The files of the save before are kept, since the journal names them until it names these; older ones are
+        removed. Raises CheckpointError if the folder cannot be written.
+        """
+        report = self._report
+        assert report, "there is nothing to save before the first epoch"
+        best = self._save_best(folder)
+        tensors = {
+            **_prefixed("model", _on_host(self._model)),
+            **_prefixed("optimizer", self._optimizer.tensors()),
+            **_prefixed("rng", self._randomness.tensors()),
+        }
+        state = {
+            **self._description(),
+            "max_epochs": self._max_epochs,
+            "report": vars(report),
+            "best": best.as_dict(),
+        }
+        saved = SavedCheckpoints(checkpoint.write(folder, "epoch", tensors, state, report.epoch, report.score), best)
+        self._kept = [*[kept for kept in self._kept if kept.last.epoch != report.epoch][-1:], saved]
+        checkpoint.keep_only(folder, [ref for kept in self._kept for ref in (kept.last, kept.best)])
+        return saved
+
+    def restore(self, last: CheckpointRef) -> None:
+        """Go on from a `SavedCheckpoints.last`; its best file must lie beside it.
+
+        Raises CheckpointError if either file is missing or damaged, or belongs to another configuration.
+        """
+        full = checkpoint.read(last)
+        if full.state["kind"] != "epoch" or full.state["hyperparameters"] != self._hp.as_dict():
+            raise CheckpointError(f"the checkpoint {last.path} belongs to another configuration than this trial's")
+        recorded = CheckpointRef.from_dict(full.state["best"])
+        beside = Path(last.path).with_name(Path(recorded.path).name)
+        best = CheckpointRef(str(beside), recorded.sha256, recorded.epoch, recorded.score)
+        weights = checkpoint.read(best).group("model")
+        self._model.load_state_dict(full.group("model"))
+        self._optimizer.load(full.group("optimizer"))
+        self._randomness.load(full.group("rng"))
+        self._report = EpochReport(**full.state["report"])
+        self._best_weights, self._best_epoch, self._best_score = weights, best.epoch, best.score
+        self._kept = [SavedCheckpoints(last, best)]
+
+    def _train_epoch(self) -> tuple[float, int]:
+        """Mean loss and number of pictures. The pictures that fill no batch are left out this time."""
+        self._model.train()
+        indices = self._data.train_indices
+        order = indices[torch.randperm(len(indices), generator=self._randomness.generator, device=self._device)]
+        batch_size = min(self._hp.batch_size, len(order))
+        steps = len(order) // batch_size
+        # Summed on the device: reading a loss each step would make the GPU wait for Python.
+        total = torch.zeros((), device=self._device)
+        for step in range(steps):
+            # The middle of the step, so that neither the first nor the last has a rate of 0.
+            position = self.epoch + (step + 0.5) / steps
+            rate = learning_rate(self._hp, position, self._max_epochs)
+            total += self._train_step(order[step * batch_size : (step + 1) * batch_size], rate)
+        return (total / steps).item(), steps * batch_size
+
+    def _train_step(self, indices: Tensor, rate: float) -> Tensor:
+        images, labels = self._data.batch(indices)
+        images = augment(images, self._hp.augment, self._flip, self._randomness.generator)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            logits = self._model(images)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._hp.label_smoothing)
+        torch.autograd.backward(loss)
+        self._optimizer.step(rate)
+        return loss.detach()
+
+    @torch.inference_mode()
+    def _validate(self) -> tuple[float, float]:
+        """Accuracy and mean loss on the validation pictures."""
+        self._model.eval()
+        indices = self._data.val_indices
+        hits = torch.zeros((), dtype=torch.int64, device=self._device)
+        loss = torch.zeros((), device=self._device)
+        for part in torch.split(indices, max(_MIN_EVALUATION_BATCH, 4 * self._hp.batch_size)):
+            images, labels = self._data.batch(part)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+                logits = self._model(images)
+            loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
+            hits += (logits.argmax(dim=1) == labels).sum()
+        return hits.item() / len(indices), loss.item() / len(indices)
+
+    def _save_best(self, folder: Path) -> CheckpointRef:
+        for kept in self._kept:
+            path = Path(kept.best.path)
+            if kept.best.epoch == self._best_epoch and path.parent == folder.absolute() and path.exists():
+                return kept.best
+        tensors = _prefixed("model", self._best_weights)
+        return checkpoint.write(folder, "best", tensors, self._description(), self._best_epoch, self._best_score)
+
+    def _description(self) -> dict[str, Any]:
+        """What rebuilds the network and its input without the data set."""
+        info = self._data.info
+        return {
+            "hyperparameters": self._hp.as_dict(),
+            "input": {"height": info.height, "width": info.width, "channels": info.channels},
+            "classes": list(info.classes),
+            "mean": self._data.mean.tolist(),
+            "std": self._data.std.tolist(),
+        }
+
+
+def _on_host(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
