@@ -1,0 +1,207 @@
+"""The driver with a real Ray and a real Redis; the trials train nothing, so that what is tested is the search."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.factories import new_spec
+from tests.trainables import Misfortunes, Scripted, Slow, scripted_score
+from tuner.errors import LeaseHeld
+from tuner.launch import load_study
+from tuner.search import driver
+from tuner.spec import Resources
+from tuner.store import catalog, lease
+from tuner.submit import ray_cluster
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def slots():
+    """A local Ray with four slots."""
+    with ray_cluster(None, Resources(gpus=0, workers=4)) as counted:
+        yield counted
+
+
+class Watcher:
+    """A progress display that remembers, and calls `on_change` if a test gives it one."""
+
+    def __init__(self, on_change=None):
+        self.reasons = []
+        self.on_change = on_change
+
+    def trial_changed(self, trial):
+        if self.on_change is not None:
+            self.on_change(trial)
+
+    def stopping(self, why):
+        self.reasons.append(why)
+
+
+@pytest.fixture
+def start(redis_client, slots, tmp_path):
+    """Creates the study if it is not there, and runs it: (study, stop, ledger rows)."""
+
+    def run(trainable=Scripted, progress=None, **changes):
+        spec = new_spec(storage=str(tmp_path / "storage"), **changes)
+        if spec.name not in [name for name, _, _ in catalog.list_studies(redis_client)]:
+            catalog.create_study(redis_client, spec.name, spec.to_json())
+        study, stop = driver.run(
+            spec, redis_client, slots, cache=tmp_path / "ledger", progress=progress or Watcher(), trainable=trainable
+        )
+        return study, stop, read_ledger(tmp_path / "ledger")
+
+    return run
+
+
+def read_ledger(path):
+    """Rows (number, attempt, epoch, pid), as the trainables wrote them."""
+    return [tuple(map(int, line.split())) for line in path.read_text().splitlines()]
+
+
+def test_every_epoch_that_was_trained_is_in_the_study_and_nothing_else(start, redis_client):
+    study, _, ledger = start(trials=12)
+    assert study.state == "complete"
+    trained = {(number, epoch) for number, _, epoch, _ in ledger}
+    assert len(trained) == len(ledger)
+    assert trained == {(trial.number, epoch) for trial in study.trials for epoch, _ in trial.values}
+    assert all(score == scripted_score(trial.number, epoch) for trial in study.trials for epoch, score in trial.values)
+    assert load_study(redis_client, "test").trials == study.trials
+    assert lease.holder(redis_client, "test") is None
+
+
+def test_four_slots_keep_four_workers_busy_and_warm(start):
+    start_s = time.monotonic()
+    study, _, ledger = start(Slow, trials=24)
+    pids = Counter(pid for *_, pid in ledger)
+    assert len(pids) == 4  # one process per slot for all 24 trials
+    assert min(pids.values()) >= 0.5 * len(ledger) / 4
+    assert study.finished == 24
+    assert time.monotonic() - start_s < 60
+
+
+def test_what_goes_wrong_is_recorded_as_it_was_and_the_search_goes_on(start):
+    study, _, ledger = start(Misfortunes, trials=8)
+    states = {trial.number: trial.state for trial in study.trials}
+    reasons = {trial.number: trial.reason for trial in study.trials if trial.state == "failed"}
+    assert {number: reason["kind"] for number, reason in reasons.items()} == {
+        1: "diverged",
+        2: "out_of_memory",
+        4: "lost",
+    }
+    assert study.trials[1].values == [(1, scripted_score(1, 1))]
+    assert (study.trials[3].attempt, study.trials[4].attempt) == (3, 3)
+    assert [states[number] for number in (0, 3, 5, 6, 7) if states[number] not in ("complete", "pruned")] == []
+    assert study.state == "complete"
+    assert {attempt for number, attempt, *_ in ledger if number == 4} == {1, 2, 3}
+
+
+def test_a_stopped_search_goes_on_where_it_was_and_repeats_no_finished_trial(start, redis_client):
+    def stop_after_the_third(trial):
+        if trial.number == 3 and trial.values:
+            catalog.request_stop(redis_client, "test", now=False)
+
+    watcher = Watcher(stop_after_the_third)
+    stopped, stop, before = start(Slow, watcher, trials=10)
+    assert (stopped.state, stop.why, watcher.reasons) == ("stopped", "asked by `tuner stop`", ["asked by `tuner stop`"])
+    finished = {trial.number for trial in stopped.trials if trial.state in ("complete", "pruned")}
+
+    study, _, rows = start(trials=10)
+    assert study.state == "complete"
+    again = rows[len(before) :]
+    assert {number for number, *_ in again} & finished == set()
+    assert {trial.number: trial.params for trial in stopped.trials}.items() <= {
+        trial.number: trial.params for trial in study.trials
+    }.items()
+
+
+def test_a_time_budget_ends_the_run_and_keeps_everything(start):
+    study, stop, _ = start(Slow, trials=1000, time_budget_s=3.0)
+    assert stop.why == "the time budget is used up"
+    assert study.state == "stopped"
+    assert study.counts["running"] == 0
+    assert study.finished < 1000
+
+
+def test_a_second_driver_is_refused_while_the_first_lives(start, redis_client):
+    held = lease.acquire(redis_client, "test")
+    with pytest.raises(LeaseHeld, match=f"process {os.getpid()}"):
+        start(trials=4)
+    held.release()
+
+
+def test_an_error_in_the_display_never_ends_the_search(start):
+    def broken(trial):
+        raise RuntimeError("no space left on the terminal")
+
+    study, _, _ = start(progress=Watcher(broken), trials=4)
+    assert study.state == "complete"
+
+
+def test_a_finished_search_run_again_does_nothing(start):
+    _, _, before = start(trials=4)
+    study, _, after = start(trials=4)
+    assert after == before
+    assert study.state == "complete"
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.integration.test_driver import Watcher
+from tests.trainables import Slow
+from tuner.search import driver
+from tuner.spec import Resources, StudySpec
+from tuner.store import catalog, client
+from tuner.submit import ray_cluster
+
+url, ledger = sys.argv[1:]
+store = client.connect(url)
+spec = StudySpec.from_json(catalog.read_spec(store, "test"))
+with ray_cluster(None, Resources(gpus=0, workers=2)) as slots:
+    driver.run(spec, store, slots, cache=Path(ledger), progress=Watcher(), trainable=Slow)
+"""
+
+
+def test_a_driver_killed_in_the_middle_is_taken_over_at_once_and_its_rungs_are_the_same(
+    start, redis_client, redis_url, tmp_path
+):
+    spec = new_spec(storage=str(tmp_path / "storage"), trials=10)
+    catalog.create_study(redis_client, "test", spec.to_json())
+    ledger = tmp_path / "ledger"
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, redis_url, str(ledger)], cwd=ROOT, start_new_session=True, env=os.environ
+    )
+    try:
+        wait_until(lambda: load_study(redis_client, "test").finished >= 3, process)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    killed = load_study(redis_client, "test")
+    before = read_ledger(ledger)
+
+    study, _, rows = start(trials=10)
+    assert study.state == "complete"
+    finished = {trial.number: trial for trial in killed.trials if trial.state in ("complete", "pruned", "failed")}
+    assert len(finished) >= 3
+    assert {trial.number: trial for trial in study.trials if trial.number in finished} == finished
+    assert {number for number, *_ in rows[len(before) :]} & finished.keys() == set()
+    assert all(score == scripted_score(trial.number, epoch) for trial in study.trials for epoch, score in trial.values)
+
+
+def wait_until(condition, process, timeout_s=60.0):
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, "the driver ended by itself"
+        assert time.monotonic() < deadline_s, "nothing happened in time"
+        threading.Event().wait(0.1)

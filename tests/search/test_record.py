@@ -1,0 +1,272 @@
+"""The written side of a search, over a journal in memory: what is launched, recorded, decided, and rebuilt."""
+
+import math
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tests.factories import new_spec
+from tuner.exchange import Failure, Report
+from tuner.search.record import StudyRecord
+from tuner.store.journal import MemoryJournal
+from tuner.study import read_study
+from tuner.training.checkpoint_ref import CheckpointRef
+
+
+def new_record(journal=None, **changes):
+    return StudyRecord(new_spec(**changes), journal or MemoryJournal())
+
+
+def report(epoch, score, **changes):
+    return Report(**{"epoch": epoch, "score": score, "seconds": 1.0, "worker": "here:1", **changes})
+
+
+def saved(epoch, score, best_epoch=None, best_score=None):
+    last = CheckpointRef(f"/s/epoch-{epoch}", "a" * 64, epoch, score)
+    best = CheckpointRef(f"/s/best-{best_epoch or epoch}", "b" * 64, best_epoch or epoch, best_score or score)
+    return {"checkpoint": last, "best": best}
+
+
+def run_to_the_end(record, score=0.5, max_epochs=9):
+    assignment = record.next_assignment()
+    for epoch in range(assignment.start_epoch + 1, max_epochs + 1):
+        if not record.report(assignment, report(epoch, score)):
+            break
+    return assignment
+
+
+def trial(record, number):
+    return record.records()[number]
+
+
+def test_trials_are_launched_until_the_number_wanted_and_then_nothing_is():
+    record = new_record(trials=2)
+    assert [record.next_assignment().number, record.next_assignment().number] == [0, 1]
+    assert record.next_assignment() is None
+    assert not record.exhausted  # two are running
+    for assignment in list(record.live.values()):
+        record.report(assignment, Failure("error", "boom"))
+    assert record.exhausted
+
+
+def test_the_first_trial_at_a_rung_goes_on_and_a_worse_second_one_is_pruned_with_rung_and_rank():
+    record = new_record()
+    first, second = record.next_assignment(), record.next_assignment()
+    assert record.report(first, report(1, 0.8)) is True
+    assert record.report(second, report(1, 0.3)) is False
+    pruned = trial(record, 1)
+    assert pruned.state == "pruned"
+    assert pruned.reason == {"kind": "asha", "rung": 1, "rank": 2, "peers": 1, "cutoff": 0.8}
+    assert pruned.values == [(1, 0.3)]
+
+
+def test_a_trial_that_reaches_max_epochs_is_complete_with_its_best_score():
+    record = new_record(max_epochs=3, grace_period=3)
+    assignment = record.next_assignment()
+    assert [record.report(assignment, report(epoch, score)) for epoch, score in [(1, 0.5), (2, 0.9), (3, 0.7)]] == [
+        True,
+        True,
+        False,
+    ]
+    assert trial(record, 0).state == "complete"
+    assert record._study.best_value == 0.9
+
+
+def test_when_lower_is_better_the_complete_value_is_the_lowest():
+    record = new_record(max_epochs=2, grace_period=2, direction="minimize")
+    assignment = record.next_assignment()
+    record.report(assignment, report(1, 0.2))
+    record.report(assignment, report(2, 0.4))
+    assert record._study.best_value == 0.2
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_fails_the_trial_as_diverged_and_enters_no_rung(score):
+    record = new_record()
+    assignment = record.next_assignment()
+    assert record.report(assignment, report(1, score)) is False
+    failed = trial(record, 0)
+    assert (failed.state, failed.reason["kind"], failed.values) == ("failed", "diverged", [])
+    assert record.rungs[1] == []
+
+
+def test_a_failure_is_recorded_with_its_kind_and_detail_and_its_earlier_epochs():
+    record = new_record()
+    assignment = record.next_assignment()
+    record.report(assignment, report(1, 0.5))
+    assert record.report(assignment, Failure("out_of_memory", "tried to allocate 9 GiB")) is False
+    failed = trial(record, 0)
+    assert failed.reason == {"kind": "out_of_memory", "detail": "tried to allocate 9 GiB"}
+    assert failed.values == [(1, 0.5)]
+
+
+def test_a_lost_trial_is_launched_again_with_the_same_parameters_from_its_checkpoint():
+    record = new_record()
+    first = record.next_assignment()
+    record.report(first, report(1, 0.5, **saved(1, 0.5)))
+    record.report(first, report(2, 0.6))
+    record.lose(first, "killed")
+    again = record.next_assignment()
+    assert (again.number, again.attempt, again.params, again.start_epoch) == (0, 2, first.params, 1)
+    assert again.checkpoint == {"path": "/s/epoch-1", "sha256": "a" * 64, "epoch": 1, "score": 0.5}
+
+
+def test_an_epoch_trained_again_after_a_loss_changes_no_score_and_no_rung():
+    record = new_record()
+    first = record.next_assignment()
+    record.report(first, report(1, 0.5))
+    record.lose(first, "killed")
+    again = record.next_assignment()
+    assert record.report(again, report(1, 0.1)) is True
+    assert record.rungs[1] == [0.5]
+    assert trial(record, 0).values == [(1, 0.5)]
+
+
+def test_weights_whose_score_is_not_the_recorded_one_are_never_the_best():
+    record = new_record()
+    first = record.next_assignment()
+    record.report(first, report(1, 0.5, **saved(1, 0.5)))
+    record.report(first, report(2, 0.7))
+    record.lose(first, "killed")
+    again = record.next_assignment()
+    record.report(again, report(2, 0.9, **saved(2, 0.9)))  # a device that does not repeat bit for bit
+    assert trial(record, 0).values == [(1, 0.5), (2, 0.7)]
+    assert trial(record, 0).checkpoint["score"] == 0.5
+
+
+def test_the_third_loss_of_a_trial_fails_it():
+    record = new_record()
+    for attempt in (1, 2):
+        record.lose(record.next_assignment(), "killed")
+        assert trial(record, 0).state == "queued", attempt
+    record.lose(record.next_assignment(), "killed")
+    lost = trial(record, 0)
+    assert (lost.state, lost.attempt, lost.reason["kind"]) == ("failed", 3, "lost")
+
+
+def test_late_words_of_a_superseded_attempt_are_ignored():
+    record = new_record()
+    first = record.next_assignment()
+    record.lose(first, "frozen")
+    again = record.next_assignment()
+    assert record.report(first, report(1, 0.99)) is False
+    record.lose(first, "frozen")
+    assert record.live == {0: again}
+    assert trial(record, 0).values == []
+
+
+def test_after_stop_nothing_is_launched_and_what_runs_stays_in_flight():
+    record = new_record()
+    assignment = record.next_assignment()
+    record.stop()
+    assert record.report(assignment, report(1, 0.5)) is False
+    record.release(assignment)
+    assert record.next_assignment() is None
+    assert record.exhausted
+    assert trial(record, 0).state == "queued"
+
+
+def test_a_rebuilt_record_has_the_same_rungs_counts_and_trials_in_flight():
+    journal = MemoryJournal()
+    record = new_record(journal)
+    run_to_the_end(record, 0.8)
+    run_to_the_end(record, 0.2)
+    in_flight = record.next_assignment()
+    record.report(in_flight, report(1, 0.9, **saved(1, 0.9)))
+    record.report(in_flight, report(2, 0.91))
+
+    rebuilt = new_record(journal)
+    assert rebuilt.rungs == record.rungs
+    assert rebuilt.trials_done == record.trials_done == 2
+    again = rebuilt.next_assignment()
+    assert (again.number, again.attempt, again.start_epoch, again.params) == (2, 2, 1, in_flight.params)
+
+
+def test_a_search_interrupted_at_any_point_suggests_what_the_uninterrupted_one_does():
+    def scores(number, epoch):
+        return ((number * 7919 + 13) % 101) / 101 + epoch / 1000
+
+    def run(record, trials):
+        params = []
+        for _ in range(trials):
+            assignment = record.next_assignment()
+            params.append(assignment.params)
+            for epoch in range(1, 10):
+                if not record.report(assignment, report(epoch, scores(assignment.number, epoch))):
+                    break
+        return params
+
+    whole = run(new_record(trials=16), 16)
+    journal = MemoryJournal()
+    parts = [params for trials in (5, 8, 3) for params in run(new_record(journal, trials=16), trials)]
+    assert parts == whole
+    assert run(new_record(trials=16, seed=1), 1) != whole[:1]
+
+
+def test_a_search_whose_first_trials_all_fail_by_an_error_gives_up_and_says_which():
+    record = new_record()
+    for _ in range(3):
+        record.report(record.next_assignment(), Failure("error", "no space left on device"))
+    assert record.fatal_error == "no space left on device"
+    assert record.next_assignment() is None
+    assert record.exhausted
+
+
+def test_divergence_alone_never_ends_a_search():
+    record = new_record(trials=5)
+    for _ in range(5):
+        record.report(record.next_assignment(), Failure("diverged", "loss nan"))
+    assert record.fatal_error is None
+
+
+def test_plain_optuna_reads_the_study_with_every_report_and_the_truthful_states():
+    journal = MemoryJournal()
+    record = new_record(journal, max_epochs=3, trials=3)
+    run_to_the_end(record, 0.8, 3)
+    run_to_the_end(record, 0.2, 3)
+    record.report(record.next_assignment(), Failure("diverged", "loss nan"))
+    study = optuna.load_study(study_name="test", storage=optuna.storages.JournalStorage(journal))
+    assert [found.state for found in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
+    assert [found.intermediate_values for found in study.trials] == [{1: 0.8, 2: 0.8, 3: 0.8}, {1: 0.2}, {}]
+    assert study.best_trial.number == 0
+
+
+def test_more_trials_may_be_wanted_later_and_a_rebuilt_record_remembers():
+    journal = MemoryJournal()
+    record = new_record(journal, trials=1)
+    run_to_the_end(record)
+    assert record.exhausted
+    new_record(journal, trials=1).want_trials(3)
+    assert new_record(journal, trials=1).trials_wanted == 3
+    assert not new_record(journal, trials=1).exhausted
+
+
+def test_each_change_of_a_trial_is_told_once_it_is_in_the_journal():
+    seen = []
+    journal = MemoryJournal()
+
+    def on_change(changed):
+        stored = read_study(new_spec(), journal, {"pid": 1}).trials[changed.number]
+        assert stored.values == changed.values
+        seen.append((changed.number, changed.state, changed.values))
+
+    record = StudyRecord(new_spec(max_epochs=1), journal, on_change)
+    run_to_the_end(record, 0.5, 1)
+    assert seen == [(0, "running", []), (0, "complete", [(1, 0.5)])]
+
+
+def test_the_best_is_the_best_epoch_whose_weights_are_kept():
+    journal = MemoryJournal()
+    record = new_record(journal, max_epochs=3, grace_period=1, trials=2)
+    first = record.next_assignment()
+    record.report(first, report(1, 0.5))
+    record.report(first, report(2, 0.9))
+    record.report(first, report(3, 0.7, **saved(3, 0.7, best_epoch=2, best_score=0.9)))
+    second = record.next_assignment()
+    record.report(second, report(1, 0.3, **saved(1, 0.3)))  # pruned, so its weights are deleted
+    study = read_study(new_spec(trials=2), journal, None)
+    assert (study.best.trial, study.best.epoch, study.best.value) == (0, 2, 0.9)
+    assert study.state == "complete"
+    assert study.status()["trials"] == {"queued": 0, "running": 0, "complete": 1, "pruned": 1, "failed": 0}
+    assert study.status()["worker_seconds"] == 4.0

@@ -1,0 +1,216 @@
+"""From what a user asked for to a running search, new or resumed: everything between the CLI and the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from tuner import asha
+from tuner.errors import LeaseHeld, StudyExists
+from tuner.progress import progress_for
+from tuner.settings import Settings
+from tuner.space import Space, load_space
+from tuner.spec import Resources, StudySpec
+from tuner.store import catalog, lease
+from tuner.store.identity import user_name
+from tuner.store.journal import RedisJournal
+from tuner.store.keys import check_name
+from tuner.study import Study, read_study
+from tuner.training.dataspec import DataSpec, resolve_dataset
+
+if TYPE_CHECKING:
+    import redis
+
+    from tuner.search.driver import Stop
+    from tuner.submit import Slots
+
+DEFAULT_TRIALS = 32
+DEFAULT_MAX_EPOCHS = 27
+SMALL_SPACE = "cifar10-small"
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What `tuner search` was asked for; None leaves a choice to the space file or to the defaults."""
+
+    dataset: str
+    resources: Resources
+    storage: Path
+    data_dir: Path
+    space: str | None = None
+    trials: int | None = None
+    max_epochs: int | None = None
+    time_budget_s: float | None = None
+    name: str | None = None
+    address: str | None = None
+    seed: int = 0
+    image_size: int | None = None
+
+
+def default_space(dataset: str, *, gpus: bool) -> str:
+    """The shipped space for a data set: its own; on CPUs one with networks small enough for them."""
+    if dataset == "digits":
+        return "digits"
+    if not gpus:
+        return SMALL_SPACE if dataset == "cifar10" else "folder"
+    return "cifar10" if dataset in ("cifar10", "cifar100", "svhn") else "folder"
+
+
+def search(request: SearchRequest, client: redis.Redis, settings: Settings, console: Console) -> tuple[Study, Stop]:
+    """Create a study and run it. Whatever can be refused is refused before the study exists.
+
+    Raises UsageError, DataError, StudyExists, ClusterError, and what `tuner.search.driver.run` raises.
+    """
+    dataset = resolve_dataset(request.dataset)
+    chosen = load_space(request.space) if request.space is not None else None
+    data = DataSpec(dataset=dataset, data_dir=str(request.data_dir), image_size=request.image_size, seed=request.seed)
+    name = check_name(request.name) if request.name is not None else catalog.free_name(client, data.default_name)
+    if request.name is not None:
+        _refuse_existing(client, name)
+
+    from tuner.training.cache import describe
+
+    with console.status(f"reading data set {data.default_name} (decoded once per machine)"):
+        info = describe(data, settings.cache)
+    _say(
+        console,
+        f"data set {info.name}: {len(info.classes)} classes, {info.train_size} training and {info.val_size} validation "
+        f"pictures of {info.height} x {info.width} x {info.channels}; {info.test_source}",
+    )
+    with _ray(console, request.address, request.resources) as slots:
+        space = chosen or load_space(default_space(dataset, gpus=slots.gpus > 0))
+        spec = new_spec(request, name, data, info.fingerprint, space)
+        catalog.create_study(client, name, spec.to_json())
+        _announce(console, spec, slots, spec.trials, chosen is None)
+        return _run(spec, client, slots, settings, console)
+
+
+def resume(
+    name: str,
+    client: redis.Redis,
+    settings: Settings,
+    console: Console,
+    *,
+    trials: int | None,
+    time_budget_s: float | None,
+    address: str | None,
+    wait_s: float,
+    change: Callable[[Resources], Resources],
+) -> tuple[Study, Stop]:
+    """Go on with a study after any end. `change` replaces the resources that the user named anew.
+
+    Raises StudyNotFound, LeaseHeld if a driver runs it, ClusterError, and what `tuner.search.driver.run` raises.
+    """
+    spec = StudySpec.from_json(catalog.read_spec(client, name))
+    spec = replace(spec, resources=change(spec.resources))
+    running = lease.holder(client, name)
+    if running is not None and wait_s == 0:
+        raise LeaseHeld(f"study {name!r} is run by {running}; stop it with `tuner stop {name}`, or give --wait SECONDS")
+    with _ray(console, address, spec.resources) as slots:
+        known = read_study(spec, RedisJournal(client, name), None)
+        _announce(console, spec, slots, trials or known.trials_wanted, False)
+        return _run(spec, client, slots, settings, console, wait_s=wait_s, trials=trials, time_budget_s=time_budget_s)
+
+
+def load_study(client: redis.Redis, name: str | None) -> Study:
+    """The study `name`, or the newest one, as its journal tells it. Raises StudyNotFound, StoreError."""
+    name = catalog.newest(client) if name is None else name
+    spec = StudySpec.from_json(catalog.read_spec(client, name))
+    holder = lease.holder(client, name)
+    driver = None
+    if holder is not None:
+        driver = {"host": holder.host, "pid": holder.pid, "user": holder.user, "since_s": holder.since_s}
+    return read_study(spec, RedisJournal(client, name), driver)
+
+
+def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str, space: Space) -> StudySpec:
+    """The frozen spec: the command line goes before the space file, the space file before the defaults."""
+    max_epochs = request.max_epochs or space.search.get("max_epochs", DEFAULT_MAX_EPOCHS)
+    return StudySpec(
+        name=name,
+        data=data,
+        data_fingerprint=fingerprint,
+        space=space,
+        trials=request.trials or space.search.get("trials", DEFAULT_TRIALS),
+        max_epochs=max_epochs,
+        grace_period=space.search.get("grace_period", asha.default_grace_period(max_epochs)),
+        reduction_factor=space.search.get("reduction_factor", 4),
+        seed=request.seed,
+        storage=str(request.storage),
+        time_budget_s=request.time_budget_s,
+        resources=request.resources,
+        created_by=user_name(),
+    )
+
+
+@contextmanager
+def _ray(console: Console, address: str | None, resources: Resources) -> Iterator[Slots]:
+    """A connected Ray, with a line that says so while it starts."""
+    from tuner.submit import ray_cluster
+
+    status = console.status("starting Ray" if address is None else f"joining Ray at {address}")
+    status.start()
+    try:
+        with ray_cluster(address, resources) as slots:
+            status.stop()
+            yield slots
+    finally:
+        status.stop()
+
+
+def _refuse_existing(client: redis.Redis, name: str) -> None:
+    if any(name == known for known, _, _ in catalog.list_studies(client)):
+        raise StudyExists(f"there is a study {name!r} already: go on with it by `tuner resume {name}`")
+
+
+def _announce(console: Console, spec: StudySpec, slots: Slots, trials: int, chosen_for_them: bool) -> None:
+    for note in slots.notes:
+        _say(console, note)
+    device = f"{slots.gpus:g} GPU each" if slots.gpus else f"{slots.threads} CPU threads each"
+    why = ""
+    if chosen_for_them and spec.space.source == SMALL_SPACE:
+        why = f" (made for CPUs; --space {spec.data.dataset} has the bounds for GPUs)"
+    rungs = ", ".join(map(str, spec.rungs())) or "none"
+    _say(
+        console,
+        f"study {spec.name}: space {spec.space.source}{why}, {trials} trials of up to {spec.max_epochs} epochs, "
+        f"compared after epochs {rungs} (reduction factor {spec.reduction_factor}), {slots.count} at once, {device}",
+    )
+    if slots.dashboard_url:
+        _say(console, f"Ray dashboard: {slots.dashboard_url} (its token: `ray get-auth-token`)")
+
+
+def _run(
+    spec: StudySpec,
+    client: redis.Redis,
+    slots: Slots,
+    settings: Settings,
+    console: Console,
+    *,
+    wait_s: float = 0.0,
+    trials: int | None = None,
+    time_budget_s: float | None = None,
+) -> tuple[Study, Stop]:
+    from tuner.search import driver
+
+    known = read_study(spec, RedisJournal(client, spec.name), None)
+    with progress_for(console, spec, known.trials, trials or known.trials_wanted) as progress:
+        return driver.run(
+            spec,
+            client,
+            slots,
+            cache=settings.cache,
+            progress=progress,
+            wait_s=wait_s,
+            trials=trials,
+            time_budget_s=time_budget_s,
+        )
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,186 @@
+"""What a person sees while a search runs: a live table in a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tuner.spec import StudySpec
+from tuner.study import Best, TrialRecord, best_of
+
+TABLE_ROWS = 12  # running trials first, then the ones that changed last
+
+_STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "queued": "dim"}
+
+
+def format_value(value: object) -> str:
+    """A parameter's value, short: numbers to three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def format_params(params: Mapping[str, Any]) -> str:
+    """`name=value` for each parameter."""
+    return " ".join(f"{name}={format_value(value)}" for name, value in params.items())
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds as a person writes them: 42s, 3m05s, 2h07m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def describe_end(trial: TrialRecord) -> str:
+    """Why a trial ended, in a few words; empty while it has not."""
+    reason = trial.reason
+    if reason is None:
+        return ""
+    if reason["kind"] == "asha":
+        return f"rank {reason['rank']} of {reason['peers'] + 1} at epoch {reason['rung']}"
+    return f"{reason['kind']}: {reason['detail']}"
+
+
+class SearchView:
+    """What is known of a running search: fed by `trial_changed`, asked by the displays. Seconds come from `clock`."""
+
+    def __init__(
+        self, spec: StudySpec, trials: Iterable[TrialRecord], trials_wanted: int, clock: Callable[[], float]
+    ) -> None:
+        self.spec = spec
+        self.trials = {trial.number: trial for trial in trials}
+        self.trials_wanted = trials_wanted
+        self._clock = clock
+        self._start_s = clock()
+        self._done_before = self.done
+        self._epochs_before = self._epochs()
+
+    def change(self, trial: TrialRecord) -> None:
+        """Take in a trial's newest record; it becomes the one that changed last."""
+        self.trials.pop(trial.number, None)
+        self.trials[trial.number] = trial
+
+    @property
+    def done(self) -> int:
+        """Trials that ended, whichever way."""
+        return sum(trial.state in ("complete", "pruned", "failed") for trial in self.trials.values())
+
+    @property
+    def best(self) -> Best | None:
+        """The best epoch so far whose weights are kept."""
+        return best_of(self.trials.values(), self.spec.direction)
+
+    def _epochs(self) -> int:
+        return sum(len(trial.values) for trial in self.trials.values())
+
+    def summary(self) -> str:
+        """One line: trials done, best so far, epochs per minute, time left."""
+        elapsed_s = max(self._clock() - self._start_s, 1e-9)
+        done_now = self.done - self._done_before
+        best = self.best
+        parts = [f"{self.done}/{self.trials_wanted} trials done"]
+        if best is not None:
+            parts.append(f"best {best.value:.4f} (trial {best.trial}, epoch {best.epoch})")
+        parts.append(f"{(self._epochs() - self._epochs_before) / elapsed_s * 60:.0f} epochs/min")
+        parts.append(f"{format_seconds(elapsed_s)} so far")
+        if done_now > 0 and self.done < self.trials_wanted:
+            left_s = elapsed_s / done_now * (self.trials_wanted - self.done)
+            parts.append(f"about {format_seconds(left_s)} left")
+        return ", ".join(parts)
+
+
+class PlainLines:
+    """One line for each trial that starts or ends; for logs and pipes."""
+
+    def __init__(self, console: Console, view: SearchView) -> None:
+        self._console = console
+        self._view = view
+
+    def __enter__(self) -> PlainLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line(self._view.summary())
+
+    def trial_changed(self, trial: TrialRecord) -> None:
+        """Print the start and the end of trials; reports in between would drown them."""
+        self._view.change(trial)
+        if trial.state == "running" and not trial.values:
+            self._line(f"trial {trial.number} starts: {format_params(trial.params)}")
+        elif trial.state == "queued":
+            self._line(f"trial {trial.number} goes back to the queue after attempt {trial.attempt}")
+        elif trial.state != "running":
+            score = f" {trial.values[-1][1]:.4f} after epoch {trial.values[-1][0]}" if trial.values else ""
+            end = describe_end(trial)
+            self._line(f"trial {trial.number} {trial.state}{score}{f' ({end})' if end else ''}; {self._view.summary()}")
+
+    def stopping(self, why: str) -> None:
+        """Say that the search is being stopped."""
+        self._line(f"stopping ({why}): waiting for what runs")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveTable:
+    """The table that is drawn anew four times a second."""
+
+    def __init__(self, console: Console, view: SearchView) -> None:
+        self._view = view
+        self._stopping = ""
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self.render)
+
+    def __enter__(self) -> LiveTable:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def trial_changed(self, trial: TrialRecord) -> None:
+        """Take in the change; the next drawing shows it."""
+        self._view.change(trial)
+
+    def stopping(self, why: str) -> None:
+        """Say that the search is being stopped."""
+        self._stopping = f"stopping ({why}): waiting for what runs; Ctrl-C again to leave at once"
+
+    def render(self) -> RenderableType:
+        """The table as it is now."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("trial", "state", "epoch", "score"):
+            table.add_column(heading, justify="right" if heading != "state" else "left", no_wrap=True)
+        for name in self._view.spec.space.dimensions:
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("why it ended", overflow="ellipsis", no_wrap=True)
+        # The drawing runs in a thread of its own: take a copy before looking at anything.
+        newest = list(self._view.trials.values())[::-1]
+        for trial in sorted(newest, key=lambda trial: trial.state != "running")[:TABLE_ROWS]:
+            epoch, score = trial.values[-1] if trial.values else (0, None)
+            table.add_row(
+                str(trial.number),
+                Text(trial.state, style=_STYLES[trial.state]),
+                f"{epoch}/{self._view.spec.max_epochs}",
+                "" if score is None else f"{score:.4f}",
+                *(format_value(trial.params.get(name, "")) for name in self._view.spec.space.dimensions),
+                describe_end(trial),
+            )
+        lines: list[RenderableType] = [table, Text(self._view.summary(), style="bold")]
+        if self._stopping:
+            lines.append(Text(self._stopping, style="yellow"))
+        return Group(*lines)
+
+
+def progress_for(
+    console: Console, spec: StudySpec, trials: Iterable[TrialRecord], trials_wanted: int
+) -> LiveTable | PlainLines:
+    """The live table if `console` is a terminal, else plain lines."""
+    view = SearchView(spec, trials, trials_wanted, time.monotonic)
+    return LiveTable(console, view) if console.is_terminal else PlainLines(console, view)

@@ -1,0 +1,29 @@
+"""The search itself: a Tune searcher and scheduler over one journal, and the driver that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuner.search.scheduler import StudyScheduler
+    from tuner.search.searcher import StudySearcher
+    from tuner.spec import StudySpec
+    from tuner.store.journal import Journal
+    from tuner.study import TrialRecord
+
+
+def new_search(
+    spec: StudySpec, journal: Journal, on_change: Callable[[TrialRecord], None] | None = None
+) -> tuple[StudySearcher, StudyScheduler]:
+    """A Tune searcher and scheduler that share one study, rebuilt from whatever `journal` already holds.
+
+    Needs no running Ray and, over a `MemoryJournal`, no Redis: a simulator can drive both by Tune's public methods.
+    `on_change` is called with the trial's record after each commit.
+    """
+    from tuner.search.record import StudyRecord
+    from tuner.search.scheduler import StudyScheduler
+    from tuner.search.searcher import StudySearcher
+
+    searcher = StudySearcher(StudyRecord(spec, journal, on_change))
+    return searcher, StudyScheduler(searcher)

@@ -1,0 +1,251 @@
+"""The written side of a search: what to run next, what became of it, who goes on. Knows neither Ray nor torch.
+
+Every method that changes something commits it to the journal in one append before it changes anything here, so that
+this object can be rebuilt from the journal at any moment and then decides the same (architecture: "the journal is the
+truth and everything else is a fold over it").
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tuner import asha
+from tuner.exchange import Assignment, Failure, Report
+from tuner.search.sampler import suggest
+from tuner.spec import StudySpec
+from tuner.store.journal import Journal
+from tuner.study import TRIALS_WANTED, TrialRecord, fold_trial
+
+MAX_LOSSES = 3  # attempts that may be lost with their worker before the trial itself is taken to be the cause
+SAME_ERRORS = 3  # trials that fail by an error, with no epoch ever reported, before the search gives up
+
+
+class StudyRecord:
+    """The trials of one study, folded from its journal and continued by this driver.
+
+    on_change is called with the trial's record after each commit; `stop` asks that nothing more be launched.
+    """
+
+    def __init__(self, spec: StudySpec, journal: Journal, on_change: Callable[[TrialRecord], None] | None = None):
+        self.spec = spec
+        self.rungs: dict[int, list[float]] = {level: [] for level in spec.rungs()}
+        self.live: dict[int, Assignment] = {}
+        self.trials_done = 0
+        self.fatal_error: str | None = None
+        self._journal = journal
+        self._on_change = on_change
+        self._stopping = threading.Event()
+        self._distributions = spec.space.distributions()
+        self._open_study()
+        self._fold()
+
+    def _open_study(self) -> None:
+        self._storage = JournalStorage(self._journal)
+        self._study = optuna.create_study(
+            storage=self._storage, study_name=self.spec.name, direction=self.spec.direction, load_if_exists=True
+        )
+        self._study_id = self._study._study_id
+
+    def _fold(self) -> None:
+        """Rebuild rungs, counts and what was in flight from the journal."""
+        self.trials_wanted: int = self._study.user_attrs.get(TRIALS_WANTED, self.spec.trials)
+        self._queue: deque[int] = deque()
+        self._created = 0
+        for trial in self._trials():
+            self._created += 1
+            for level, scores in self.rungs.items():
+                if level in trial.intermediate_values:
+                    scores.append(trial.intermediate_values[level])
+            if trial.state.is_finished():
+                self.trials_done += 1
+            else:
+                self._queue.append(trial.number)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._storage.get_all_trials(self._study_id, deepcopy=False)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._trial_id(number))
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+    def records(self) -> list[TrialRecord]:
+        """All trials, by number. Trials that wait for a worker again are still `running` to Optuna, here queued."""
+        return [fold_trial(self.spec, trial, driver_alive=trial.number in self.live) for trial in self._trials()]
+
+    def want_trials(self, trials: int) -> None:
+        """Change the total number of trials wanted."""
+        if trials != self.trials_wanted:
+            self._study.set_user_attr(TRIALS_WANTED, trials)
+            self.trials_wanted = trials
+
+    # What to run
+
+    def stop(self) -> None:
+        """Launch nothing more; what runs is stopped at its next report and stays in flight. Safe from any thread."""
+        self._stopping.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called or the search gave up."""
+        return self._stopping.is_set()
+
+    @property
+    def exhausted(self) -> bool:
+        """Nothing runs and nothing is left to launch."""
+        return not self.live and (self.stopping or not (self._queue or self._created < self.trials_wanted))
+
+    def next_assignment(self) -> Assignment | None:
+        """The next attempt to launch: trials in flight first, then new ones; None if there is nothing now."""
+        if self.stopping:
+            return None
+        if self._queue:
+            assignment = self._continue(self._queue[0])
+            self._queue.popleft()
+        elif self._created < self.trials_wanted:
+            assignment = self._create(self._created)
+            self._created += 1
+        else:
+            return None
+        self.live[assignment.number] = assignment
+        self._changed(assignment.number)
+        return assignment
+
+    def _create(self, number: int) -> Assignment:
+        name = self.spec.name
+        params = suggest(self._storage, name, self._distributions, number=number, seed=self.spec.seed)
+        with self._journal.transition():
+            self._study.add_trial(
+                create_trial(
+                    state=TrialState.RUNNING,
+                    params=params,
+                    distributions=self._distributions,
+                    user_attrs={"attempt": 1},
+                )
+            )
+        return Assignment(number, attempt=1, params=params, start_epoch=0, checkpoint=None)
+
+    def _continue(self, number: int) -> Assignment:
+        trial = self._trial(number)
+        attempt = trial.user_attrs.get("attempt", 0) + 1
+        checkpoint = trial.user_attrs.get("checkpoint")
+        with self._journal.transition():
+            self._set(number, "attempt", attempt)
+        start_epoch = checkpoint["epoch"] if checkpoint else 0
+        return Assignment(number, attempt, dict(trial.params), start_epoch, checkpoint)
+
+    # What became of it
+
+    def report(self, assignment: Assignment, report: Report | Failure) -> bool:
+        """Record one epoch or failure; True if the trial goes on. Late words of a superseded attempt are ignored."""
+        number = assignment.number
+        if self.live.get(number) != assignment:
+            return False
+        if isinstance(report, Report) and not math.isfinite(report.score):
+            report = Failure("diverged", f"score {report.score} at epoch {report.epoch}")
+        if isinstance(report, Failure):
+            self._fail(number, report)
+            return False
+        finished = self._record_epoch(number, assignment.attempt, report)
+        if finished:
+            self._finished(number)
+        self._changed(number)
+        return not finished and not self.stopping
+
+    def _record_epoch(self, number: int, attempt: int, report: Report) -> bool:
+        """Commit the report and what follows from it at once; True if it ended the trial."""
+        epoch, score = report.epoch, report.score
+        values = self._trial(number).intermediate_values
+        # An epoch trained again after a crash changes nothing: the first report stands, with what was decided on it.
+        new = epoch not in values
+        decision = None
+        if new and epoch in self.rungs:
+            decision = asha.decide(score, self.rungs[epoch], self.spec.reduction_factor, self.spec.direction)
+        stopped = decision is not None and not decision.go_on
+        with self._journal.transition():
+            if new:
+                self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, score)
+                self._set(number, f"report:{epoch}", {**report.details(), "attempt": attempt})
+            self._record_checkpoints(number, report, {epoch: score, **values})
+            if epoch >= self.spec.max_epochs:
+                best = max if self.spec.direction == "maximize" else min
+                self._end(number, TrialState.COMPLETE, best([*values.values(), score]))
+            elif decision is not None and stopped:
+                reason = {"kind": "asha", "rung": epoch, "rank": decision.rank, "peers": decision.peers}
+                self._set(number, "reason", {**reason, "cutoff": decision.cutoff})
+                self._end(number, TrialState.PRUNED, score)
+        if decision is not None:
+            self.rungs[epoch].append(score)
+        return stopped or epoch >= self.spec.max_epochs
+
+    def _record_checkpoints(self, number: int, report: Report, values: Mapping[int, float]) -> None:
+        if report.checkpoint is not None:
+            self._set(number, "checkpoint", report.checkpoint.as_dict())
+        # Devices need not repeat bit for bit: the best of an epoch that was trained again may have another score than
+        # the one that stands. Only weights whose score is the journal's are named, so that they can be exported.
+        if report.best is not None and values.get(report.best.epoch) == report.best.score:
+            self._set(number, "best_checkpoint", report.best.as_dict())
+        if report.restarted:
+            restarts = [*self._trial(number).user_attrs.get("restarts", []), report.restarted]
+            self._set(number, "restarts", restarts)
+
+    def lose(self, assignment: Assignment, detail: str) -> None:
+        """The worker of an attempt is gone: launch the trial again, or fail it after `MAX_LOSSES` such losses."""
+        number = assignment.number
+        if self.live.get(number) != assignment:
+            return
+        losses = self._trial(number).user_attrs.get("losses", 0) + 1
+        if losses >= MAX_LOSSES:
+            self._fail(number, Failure("lost", f"{losses} workers were lost with it, the last one: {detail}"))
+            return
+        with self._journal.transition():
+            self._set(number, "losses", losses)
+        del self.live[number]
+        self._queue.append(number)
+        self._changed(number)
+
+    def release(self, assignment: Assignment) -> None:
+        """The attempt was stopped from outside before the trial ended; it stays in flight for a later life."""
+        if self.live.get(assignment.number) == assignment:
+            del self.live[assignment.number]
+            self._queue.append(assignment.number)
+            self._changed(assignment.number)
+
+    def _fail(self, number: int, failure: Failure) -> None:
+        with self._journal.transition():
+            self._set(number, "reason", failure.as_reason())
+            self._end(number, TrialState.FAIL, None)
+        self._finished(number)
+        self._give_up_if_all_fail(failure)
+        self._changed(number)
+
+    def _give_up_if_all_fail(self, failure: Failure) -> None:
+        """An error that meets every configuration is not the configurations' fault: stop while little is lost."""
+        reasons = [trial.user_attrs["reason"] for trial in self._trials() if trial.state == TrialState.FAIL]
+        errors = sum(reason["kind"] == "error" for reason in reasons)
+        if errors >= SAME_ERRORS and not any(trial.intermediate_values for trial in self._trials()):
+            self.fatal_error = failure.detail
+            self.stop()
+
+    def _finished(self, number: int) -> None:
+        del self.live[number]
+        self.trials_done += 1
+
+    def _set(self, number: int, key: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(self._trial_id(number), key, value)
+
+    def _end(self, number: int, state: TrialState, value: float | None) -> None:
+        self._storage.set_trial_state_values(self._trial_id(number), state, None if value is None else [value])
+
+    def _changed(self, number: int) -> None:
+        if self._on_change is not None:
+            self._on_change(fold_trial(self.spec, self._trial(number), driver_alive=number in self.live))

@@ -1,0 +1,60 @@
+"""What to try, for Ray Tune: hands out the record's assignments. Holds no state of its own that a crash could lose."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from tuner.exchange import Assignment
+from tuner.search.record import StudyRecord
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]
+    """A Tune `Searcher` whose suggestion is {number, attempt, params, start_epoch, checkpoint}.
+
+    `assignments` maps Tune's trial ids, of which each is one attempt, to what was handed out; the scheduler shares it.
+    """
+
+    def __init__(self, record: StudyRecord) -> None:
+        super().__init__()
+        self.record = record
+        self.assignments: dict[str, Assignment] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next attempt; None while there is none; FINISHED once nothing runs, waits or is left to try.
+
+        FINISHED is final for Tune, and None with nothing running blocks its loop: hence `exhausted` and not "no trial".
+        """
+        assignment = self.record.next_assignment()
+        if assignment is None:
+            return Searcher.FINISHED if self.record.exhausted else None
+        self.assignments[trial_id] = assignment
+        return asdict(assignment)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing: the scheduler sees every result before this is called, and records it."""
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,  # noqa: ARG002 - Tune passes it by name
+        error: bool = False,
+    ) -> None:
+        """Tune is done with the attempt: lost with its worker, stopped from outside, or ended by a decision."""
+        assignment = self.assignments.pop(trial_id)
+        if error:
+            self.record.lose(assignment, "the worker process ended")
+        else:
+            self.record.release(assignment)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the only state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the only state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher; connections and journals stay in this process.
+        return {"study": self.record.spec.name}

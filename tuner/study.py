@@ -1,0 +1,188 @@
+"""A study as people look at it: a fold over its journal. Reads only; needs neither Ray nor torch.
+
+Trials stand in Optuna's journal with Optuna's states; what Optuna has no word for is in user attributes:
+
+| attribute | what |
+|---|---|
+| `attempt` | 1 for the first start of the trial on a worker, + 1 with each later one |
+| `losses` | how many attempts ended because the worker or its machine went away |
+| `report:<epoch>` | {train_loss, val_loss, seconds, worker, attempt}; the score is the intermediate value |
+| `checkpoint` | {path, sha256, epoch, score} of the newest checkpoint that training can go on from |
+| `best_checkpoint` | the same of the weights with the best score so far |
+| `reason` | why it is not complete: {kind, ...}, see `TrialRecord.reason` |
+| `restarts` | attempts that could not use their checkpoint and began at epoch 1 again, with the reason |
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from tuner.spec import Direction, StudySpec
+
+if TYPE_CHECKING:
+    from optuna.storages.journal import BaseJournalBackend
+    from optuna.trial import FrozenTrial
+
+STATES = ("queued", "running", "complete", "pruned", "failed")
+
+# Study attributes that change what is left to do; the spec in the store stays as it was created.
+TRIALS_WANTED = "trials_wanted"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial.
+
+    state: one of `STATES`; a trial in flight whose driver is gone is queued, for it goes on with `tuner resume`.
+    reason: None, or {"kind": "asha", "rung", "rank", "peers", "cutoff"} for a pruned trial, or {"kind", "detail"} with
+        kind diverged, out_of_memory, error or lost for a failed one.
+    values: (epoch, score) of every report, by epoch.
+    seconds: time that workers spent on its epochs.
+    checkpoint: {path, sha256, epoch, score} of its best weights; None for pruned and failed trials, whose are deleted.
+    """
+
+    number: int
+    state: str
+    reason: dict[str, Any] | None
+    params: dict[str, Any]
+    values: list[tuple[int, float]]
+    attempt: int
+    worker: str | None
+    seconds: float
+    checkpoint: dict[str, Any] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `tuner trials --json` prints for one trial; the checkpoint stays inside."""
+        content = asdict(self)
+        del content["checkpoint"]
+        content["seconds"] = round(self.seconds, 3)
+        return content
+
+
+@dataclass(frozen=True)
+class Best:
+    """The epoch of the trial that `export-best` would export: the best score whose weights are kept."""
+
+    trial: int
+    epoch: int
+    value: float
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study at one moment. `driver` is the holder of its lease, if a living one runs it."""
+
+    spec: StudySpec
+    trials: tuple[TrialRecord, ...]
+    trials_wanted: int
+    driver: dict[str, Any] | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each state; all states are there."""
+        counts = Counter(trial.state for trial in self.trials)
+        return {state: counts[state] for state in STATES}
+
+    @property
+    def finished(self) -> int:
+        """Trials that are complete, pruned or failed; a finished trial is final."""
+        return sum(self.counts[state] for state in ("complete", "pruned", "failed"))
+
+    @property
+    def state(self) -> str:
+        """running, complete (all trials wanted are finished) or stopped; computed, never stored."""
+        if self.driver is not None:
+            return "running"
+        return "complete" if self.finished >= self.trials_wanted else "stopped"
+
+    @property
+    def best(self) -> Best | None:
+        """The best score whose weights are kept; of equal ones the lowest trial number."""
+        return best_of(self.trials, self.spec.direction)
+
+    def status(self) -> dict[str, Any]:
+        """What `tuner status --json` prints."""
+        best = self.best
+        return {
+            "name": self.spec.name,
+            "state": self.state,
+            "dataset": self.spec.data.dataset,
+            "space": self.spec.space.source,
+            "trials": self.counts,
+            "trials_wanted": self.trials_wanted,
+            "best": asdict(best) if best else None,
+            "metric": self.spec.metric,
+            "direction": self.spec.direction,
+            "max_epochs": self.spec.max_epochs,
+            "rungs": self._rungs(),
+            "epochs_trained": sum(len(trial.values) for trial in self.trials),
+            "worker_seconds": round(sum(trial.seconds for trial in self.trials), 3),
+            "seed": self.spec.seed,
+            "driver": self.driver,
+        }
+
+    def _rungs(self) -> list[dict[str, int]]:
+        """For each rung: trials that reported there, and how many of them were stopped there."""
+        rungs = []
+        for level in self.spec.rungs():
+            arrived = sum(any(epoch == level for epoch, _ in trial.values) for trial in self.trials)
+            stopped = sum((trial.reason or {}).get("rung") == level for trial in self.trials)
+            rungs.append({"epoch": level, "arrived": arrived, "stopped": stopped})
+        return rungs
+
+
+def best_of(trials: Iterable[TrialRecord], direction: Direction) -> Best | None:
+    """The best epoch among the trials whose weights are kept, None if there is none yet."""
+    sign = 1.0 if direction == "maximize" else -1.0
+    kept = [(trial, trial.checkpoint) for trial in trials if trial.checkpoint]
+    if not kept:
+        return None
+    trial, checkpoint = max(kept, key=lambda pair: (sign * pair[1]["score"], -pair[0].number))
+    return Best(trial.number, checkpoint["epoch"], checkpoint["score"], trial.params)
+
+
+def fold_trial(spec: StudySpec, trial: FrozenTrial, *, driver_alive: bool) -> TrialRecord:
+    """One trial of the journal as a `TrialRecord`, its parameters in the order of the space."""
+    from optuna.trial import TrialState
+
+    states = {
+        TrialState.WAITING: "queued",
+        TrialState.RUNNING: "running" if driver_alive else "queued",
+        TrialState.COMPLETE: "complete",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed",
+    }
+    attributes: Mapping[str, Any] = trial.user_attrs
+    values = sorted(trial.intermediate_values.items())
+    last = attributes.get(f"report:{values[-1][0]}", {}) if values else {}
+    discarded = trial.state in (TrialState.PRUNED, TrialState.FAIL)
+    return TrialRecord(
+        number=trial.number,
+        state=states[trial.state],
+        reason=attributes.get("reason"),
+        params={name: trial.params[name] for name in spec.space.dimensions if name in trial.params},
+        values=values,
+        attempt=attributes.get("attempt", 0),
+        worker=last.get("worker"),
+        seconds=sum(attributes.get(f"report:{epoch}", {}).get("seconds", 0.0) for epoch, _ in values),
+        checkpoint=None if discarded else attributes.get("best_checkpoint"),
+    )
+
+
+def read_study(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, Any] | None) -> Study:
+    """Fold the journal. A study whose driver has not written anything yet has no trials."""
+    from optuna.storages import JournalStorage
+
+    storage = JournalStorage(journal)
+    try:
+        study_id = storage.get_study_id_from_name(spec.name)
+    except KeyError:
+        return Study(spec, (), spec.trials, driver)
+    trials = storage.get_all_trials(study_id, deepcopy=False)
+    wanted = storage.get_study_user_attrs(study_id).get(TRIALS_WANTED, spec.trials)
+    records = tuple(fold_trial(spec, trial, driver_alive=driver is not None) for trial in trials)
+    return Study(spec, records, wanted, driver)

@@ -1,0 +1,150 @@
+"""Ray: start a private local one or join a cluster, and count what trials can run at once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.errors import ClusterError, UsageError
+from tuner.spec import Resources
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What trials can run at once.
+
+    count: trials at once. cpus, gpus: what each of them reserves (gpus may be a fraction). threads: of torch, each.
+    dashboard_url: empty if the cluster has none. notes: lines to tell the user before the search starts.
+    """
+
+    count: int
+    cpus: float
+    gpus: float
+    threads: int
+    dashboard_url: str
+    notes: tuple[str, ...] = ()
+
+
+def default_workers() -> int:
+    """Trials at once on CPUs unless the user says otherwise: two, or one on a single core."""
+    return min(2, os.cpu_count() or 1)
+
+
+@contextlib.contextmanager
+def ray_cluster(address: str | None, resources: Resources) -> Iterator[Slots]:
+    """A running Ray for the `with` block: a private local one without an address, else the cluster at `address`.
+
+    A local Ray is ended with the block; a cluster is only left. Raises ClusterError when it cannot be reached or has no
+    GPU of those asked for, UsageError for numbers out of range.
+    """
+    if resources.trials_per_gpu < 1:
+        raise UsageError(f"trials-per-gpu = {resources.trials_per_gpu} is too small: it must be at least 1")
+    if resources.workers < 1:
+        raise UsageError(f"workers = {resources.workers} is too small: it must be at least 1")
+    if resources.gpus is not None and resources.gpus < 0:
+        raise UsageError(f"gpus = {resources.gpus} is negative: give 0 for CPUs, or how many GPUs to use at once")
+    if address is not None:
+        _check_address(address)
+        _use_token_if_there()
+    # What later Rays do by default, and this one warns of: not to touch CUDA_VISIBLE_DEVICES of workers without a GPU.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import ray
+
+        dashboard_url = _connect(address, resources.workers)
+    try:
+        yield _count_slots(ray.cluster_resources(), resources, dashboard_url, local=address is None)
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None, workers: int) -> str:
+    import ray
+
+    cores = os.cpu_count() or 1
+    try:
+        if address is None:
+            context = ray.init(
+                address="local",  # without it Ray joins any cluster that happens to run on this machine
+                num_cpus=max(cores, workers),
+                include_dashboard=True,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            _close_token_file()
+        else:
+            context = ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except Exception as error:
+        if address is None:
+            raise ClusterError(f"a local Ray could not be started: {_first_line(error)}") from error
+        raise ClusterError(
+            f"no Ray cluster could be joined at {address} ({_first_line(error)}): check the address and the token "
+            "(`ray get-auth-token`), or leave out --address to use this machine alone"
+        ) from error
+    url = getattr(context, "dashboard_url", None)
+    return f"http://{url}" if url else ""
+
+
+def _check_address(address: str) -> None:
+    """Ray tries an address at which nobody listens for minutes; a connection of our own says so at once."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in address or not port.isdigit():
+        raise UsageError(f"address {address!r} is not understood: give HOST:PORT of a Ray head node, or auto on it")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"nothing answers at {address} ({error}): is Ray running there (`ray start --head`), and is that its port?"
+        ) from None
+
+
+def _use_token_if_there() -> None:
+    """A driver that joins a cluster sends its token only in token mode (Ray 2.60), which does no harm without one."""
+    token_is_there = os.environ.get("RAY_AUTH_TOKEN") or _token_file().is_file()
+    if "RAY_AUTH_MODE" not in os.environ and token_is_there:
+        os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def _token_file() -> Path:
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+
+
+def _close_token_file() -> None:
+    """Ray writes its token with the umask of the day; it is a password, so nobody else may read it."""
+    with contextlib.suppress(OSError):
+        _token_file().chmod(0o600)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _count_slots(available: dict[str, float], resources: Resources, dashboard_url: str, *, local: bool) -> Slots:
+    there = int(available.get("GPU", 0))
+    wanted = there if resources.gpus is None else resources.gpus
+    where = "this machine" if local else "the cluster"
+    if wanted == 0:
+        notes = () if resources.gpus == 0 else (f"{where} has no GPU: training on CPUs",)
+        cpus = max(1, int(available.get("CPU", 1)) // resources.workers)
+        return Slots(resources.workers, cpus, 0.0, cpus, dashboard_url, notes)
+    if there == 0:
+        raise ClusterError(f"{where} has no GPU, {wanted} asked for: give --gpus 0 to train on CPUs")
+    notes = (f"{where} has {there} of the {wanted} GPUs asked for: starting with {there}",) if there < wanted else ()
+    count = min(there, wanted) * resources.trials_per_gpu
+    return Slots(count, 1.0, 1.0 / resources.trials_per_gpu, 1, dashboard_url, notes)
