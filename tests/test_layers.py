@@ -1,0 +1,84 @@
+"""Which module may import which heavy library, and which of our own packages: the architecture as a table."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "tuner"
+HEAVY = {"ray", "optuna", "redis", "torch", "torchvision", "sklearn", "onnx", "onnxruntime", "safetensors"}
+
+# Path prefix -> heavy libraries it may import, the longest prefix counts. Everything else may import none.
+DOORS = {
+    "store/": {"redis"},
+    "store/journal.py": {"redis", "optuna"},
+    "search/": {"ray", "optuna"},
+    "search/driver.py": {"ray", "redis", "optuna"},
+    "worker.py": {"ray", "torch"},
+    "submit.py": {"ray"},
+    "space.py": {"optuna"},
+    "study.py": {"optuna"},
+    "launch.py": {"redis"},
+    "cli/options.py": {"redis"},
+    "training/": {"torch", "torchvision", "sklearn", "safetensors"},
+    "training/config.py": set(),
+    "training/dataspec.py": set(),
+    "training/checkpoint_ref.py": set(),
+    "export": {"torch", "onnx", "onnxruntime", "safetensors"},
+}
+# Path prefix -> packages of ours that it may not import.
+FORBIDDEN = {
+    "training/": ["tuner.store", "tuner.search", "tuner.worker", "tuner.study", "tuner.spec", "tuner.cli"],
+    "store/": ["tuner.search", "tuner.training", "tuner.worker", "tuner.study", "tuner.spec", "tuner.cli"],
+    "search/": ["tuner.cli", "tuner.launch", "tuner.export", "tuner.progress"],
+    "export": ["tuner.search", "tuner.store", "tuner.worker", "tuner.cli"],
+    "asha.py": ["tuner."],
+    "": ["tuner.cli"],
+}
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def imports_of(module: str) -> set[str]:
+    tree = ast.parse((PACKAGE / module).read_text())
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_heavy_libraries_come_in_by_their_doors_only(module):
+    prefix = max((door for door in DOORS if module.startswith(door)), key=len, default=None)
+    allowed = DOORS[prefix] if prefix is not None else set()
+    assert {name.split(".")[0] for name in imports_of(module)} & HEAVY <= allowed
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not module.startswith(("cli/", "__main__"))])
+def test_imports_go_one_way(module):
+    banned = [name for prefix, names in FORBIDDEN.items() if module.startswith(prefix) for name in names]
+    assert [name for name in imports_of(module) if any(f"{name}.".startswith(ban) for ban in banned)] == []
+
+
+@pytest.mark.parametrize("module", ["tuner.cli", "tuner.progress", "tuner.spec", "tuner.study", "tuner.asha"])
+def test_importing_it_loads_neither_ray_nor_torch_nor_optuna(module):
+    code = f"import sys, {module}; print(sorted({{'ray', 'torch', 'optuna', 'redis'}} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_help_answers_at_once():
+    # Best of three: a machine that is busy for a moment must not fail a test.
+    seconds = []
+    for _ in range(3):
+        start_s = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "tuner", "--help"], check=True, capture_output=True, timeout=60)
+        seconds.append(time.perf_counter() - start_s)
+    assert min(seconds) < 0.5

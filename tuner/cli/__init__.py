@@ -1,0 +1,98 @@
+"""The command line: parse, call one function, print, exit. Heavy libraries are imported by the commands that need them.
+
+Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted (143 by SIGTERM).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from tuner import __version__
+from tuner.cli import exporting, looking, managing, searching, spaces
+from tuner.errors import TunerError
+
+DEBUG_VARIABLE = "TUNER_DEBUG"
+
+app = typer.Typer(
+    name="tuner",
+    help="Hyperparameter search for image-classifying CNNs: ASHA on Ray, a record in Redis, an exported winner.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[  # noqa: ARG001 - read by `main` before anything is parsed, listed here for the help
+        bool, typer.Option("--debug", envvar=DEBUG_VARIABLE, help="Show tracebacks and what Ray and Optuna log.")
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+for module in (searching, looking, exporting, managing, spaces):
+    module.register(app)
+
+
+def main() -> None:
+    """Entry point of the `tuner` command: runs it and turns every error into one line and an exit code."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get(DEBUG_VARIABLE))
+    _configure_logging(debug)
+    try:
+        code = app(args=arguments, prog_name="tuner", standalone_mode=False)
+    except TyperException as error:
+        code = _fail(_usage_message(error, arguments), 2)
+    except TunerError as error:
+        if debug:
+            raise
+        code = _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output has enough (`tuner trials | head`): no error, but nothing may be flushed to it now.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
+        code = 0
+    except Exception as error:
+        if debug:
+            raise
+        text = str(error).splitlines()
+        what = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+        code = _fail(f"{what}; this is a mistake in tuner, run again with --debug to see where", 1)
+    sys.exit(code or 0)
+
+
+def _usage_message(error: TyperException, arguments: list[str]) -> str:
+    """The parser's message, with the value that it leaves out and the command that tells more."""
+    message = error.format_message()
+    option_names = getattr(getattr(error, "param", None), "opts", [])
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in option_names:
+            message += f", got {value if equals else following!r}"
+    context = getattr(error, "ctx", None)
+    return f"{message} (see `{context.command_path} --help`)" if context is not None else message
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"error: {message}", err=True)
+    return code
+
+
+def _configure_logging(debug: bool) -> None:
+    """Warnings of ours to stderr; Ray and Optuna are heard with --debug only: what matters of them becomes an error."""
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(name)s: %(message)s")
+    if not debug:
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        logging.getLogger("optuna").setLevel(logging.ERROR)

@@ -1,0 +1,121 @@
+"""`tuner status`, `tuner trials`, `tuner list`: read the store; need neither Ray nor torch."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tuner.cli.options import Json, Name, Redis, open_store
+
+if TYPE_CHECKING:
+    from tuner.study import Study
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command()(status)
+    app.command()(trials)
+    app.command(name="list")(list_studies)
+
+
+def status(name: Name = None, as_json: Json = False, redis: Redis = None) -> None:
+    """How a study stands: its state, trials, best score, rungs and time spent."""
+    from tuner.launch import load_study
+
+    study = load_study(open_store(redis)[0], name)
+    if as_json:
+        _print_json(study.status())
+        return
+    from tuner.progress import format_params, format_seconds
+
+    content = study.status()
+    counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count) or "none yet"
+    typer.echo(f"study {study.spec.name}: {study.state}{_driver(study)}")
+    typer.echo(f"data set {study.spec.data.dataset}, space {study.spec.space.source}, seed {study.spec.seed}")
+    typer.echo(f"trials: {counts}; {study.finished} of {study.trials_wanted} finished")
+    best = study.best
+    if best is not None:
+        typer.echo(f"best: {study.spec.metric} {best.value:.4f}, trial {best.trial}, epoch {best.epoch}")
+        typer.echo(f"      {format_params(best.params)}")
+    for rung in content["rungs"]:
+        typer.echo(f"rung at epoch {rung['epoch']}: {rung['arrived']} trials arrived, {rung['stopped']} stopped there")
+    spent = format_seconds(content["worker_seconds"])
+    typer.echo(f"{content['epochs_trained']} epochs trained in {spent} of worker time")
+    if study.state == "stopped":
+        typer.echo(f"go on with `tuner resume {study.spec.name}`")
+
+
+def trials(name: Name = None, as_json: Json = False, redis: Redis = None) -> None:
+    """The trials of a study: parameters, scores, and why each one ended."""
+    from tuner.launch import load_study
+
+    study = load_study(open_store(redis)[0], name)
+    if as_json:
+        _print_json([trial.as_dict() for trial in study.trials])
+        return
+    from tuner.progress import describe_end, format_seconds, format_value
+
+    names = list(study.spec.space.dimensions)
+    rows = [["trial", "state", "epochs", "best", "time", *names, "why it ended"]]
+    choose = max if study.spec.direction == "maximize" else min
+    for trial in study.trials:
+        best = f"{choose(score for _, score in trial.values):.4f}" if trial.values else ""
+        values = [format_value(trial.params.get(key, "")) for key in names]
+        row = [str(trial.number), trial.state, str(len(trial.values)), best, format_seconds(trial.seconds), *values]
+        rows.append([*row, describe_end(trial)])
+    _print_table(rows)
+
+
+def list_studies(as_json: Json = False, redis: Redis = None) -> None:
+    """All studies in the store, newest last."""
+    from tuner.launch import load_study
+    from tuner.store import catalog
+
+    client, _ = open_store(redis)
+    entries = [(created_s, user, load_study(client, name)) for name, created_s, user in catalog.list_studies(client)]
+    if as_json:
+        _print_json([_list_entry(created_s, user, study) for created_s, user, study in entries])
+        return
+    if not entries:
+        typer.echo("there is no study yet; start one with `tuner search digits`")
+        return
+    rows = [["study", "state", "data set", "finished", "best", "created", "by"]]
+    for created_s, user, study in entries:
+        best = f"{study.best.value:.4f}" if study.best else ""
+        created = datetime.fromtimestamp(created_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        finished = f"{study.finished}/{study.trials_wanted}"
+        rows.append([study.spec.name, study.state, study.spec.data.dataset, finished, best, created, user])
+    _print_table(rows)
+
+
+def _list_entry(created_s: float, user: str, study: Study) -> dict[str, Any]:
+    return {
+        "name": study.spec.name,
+        "state": study.state,
+        "dataset": study.spec.data.dataset,
+        "trials": study.counts,
+        "trials_wanted": study.trials_wanted,
+        "best_value": study.best.value if study.best else None,
+        "created_s": created_s,
+        "user": user,
+    }
+
+
+def _driver(study: Study) -> str:
+    if study.driver is None:
+        return ""
+    since = datetime.fromtimestamp(study.driver["since_s"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f" (process {study.driver['pid']} of {study.driver['user']} on {study.driver['host']} since {since})"
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))
