@@ -7,11 +7,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 
 .PHONY: demo test lint clean
 
+demo: export TUNER_HOME := $(CURDIR)/demo/home
 demo: $(VENV)/.installed
+	@# A demo that was interrupted may have left its server running on files that are about to go.
+	@test ! -d demo/home || $(BIN)/tuner store stop
 	@rm -rf demo && mkdir demo
-	TUNER_HOME=$(CURDIR)/demo/home $(BIN)/tuner search digits --gpus 0 --workers 2 --trials 24 --name demo
-	TUNER_HOME=$(CURDIR)/demo/home $(BIN)/tuner export-best demo --out demo/best
-	@TUNER_HOME=$(CURDIR)/demo/home $(BIN)/tuner store stop >/dev/null
+	$(BIN)/tuner search digits --gpus 0 --workers 2 --trials 24 --name demo
+	$(BIN)/tuner export-best demo --out demo/best
+	@$(BIN)/tuner store stop
 	@echo
 	@echo "model and model card:   demo/best/"
 	@echo "everything of the study: demo/home/"

@@ -6,6 +6,7 @@ from typing import Any
 
 from tuner.space import Space
 from tuner.spec import StudySpec
+from tuner.study import TrialRecord
 from tuner.training.dataspec import DataSpec
 
 LR = {"type": "float", "low": 1e-3, "high": 0.3, "log": True, "step": None}
@@ -30,3 +31,22 @@ def new_spec(**changes: Any) -> StudySpec:
         "storage": "/nowhere",
     }
     return StudySpec(**{**values, **changes})
+
+
+def new_trial(number: int = 0, **changes: Any) -> TrialRecord:
+    values = {
+        "state": "running",
+        "reason": None,
+        "params": {"lr": 0.0123456, "width": 32, "norm": "batch"},
+        "values": [],
+        "attempt": 1,
+        "worker": "here:1 (CPU)",
+        "seconds": 1.0,
+        "checkpoint": None,
+        "best_checkpoint": None,
+    }
+    return TrialRecord(number=number, **{**values, **changes})
+
+
+def new_ref(path: str = "/s/best", epoch: int = 1, score: float = 0.5) -> dict[str, Any]:
+    return {"path": path, "sha256": "a" * 64, "epoch": epoch, "score": score}

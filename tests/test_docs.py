@@ -6,9 +6,9 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from tests.factories import new_spec
+from tests.factories import new_spec, new_trial
 from tuner.space import parse_space
-from tuner.study import Study, TrialRecord
+from tuner.study import Study
 from tuner.training.config import Hyperparameters, describe_range
 
 ROOT = Path(__file__).parent.parent
@@ -25,8 +25,7 @@ def test_the_keys_of_status_json_are_documented():
 
 
 def test_the_keys_of_trials_json_are_documented():
-    trial = TrialRecord(0, "queued", None, {}, [], 1, None, 0.0, None)
-    assert documented_keys("tuner trials --json") == set(trial.as_dict())
+    assert documented_keys("tuner trials --json") == set(new_trial().as_dict())
 
 
 def test_the_table_of_hyperparameters_is_that_of_the_program():

@@ -55,8 +55,8 @@ def train(data_spec, cache, storage):
     best = trainer.save(storage).best
     spec = new_spec(data=data_spec, data_fingerprint=data.info.fingerprint, name="numbers", trials=2, max_epochs=2)
     reason = {"kind": "asha", "rung": 1, "rank": 2, "peers": 1, "cutoff": 0.5}
-    pruned = TrialRecord(0, "pruned", reason, PARAMS, [(1, 0.1)], 1, "here:1", 1.0, None)
-    complete = TrialRecord(1, "complete", None, PARAMS, values, 1, "here:2", 2.5, best.as_dict())
+    pruned = TrialRecord(0, "pruned", reason, PARAMS, [(1, 0.1)], 1, "here:1", 1.0, None, None)
+    complete = TrialRecord(1, "complete", None, PARAMS, values, 1, "here:2", 2.5, best.as_dict(), best.as_dict())
     return Study(spec, (pruned, complete), 2, None)
 
 
@@ -108,7 +108,7 @@ def test_the_folder_holds_the_promised_files_and_nothing_else_is_left_beside_it(
 
 
 def test_what_is_returned_is_what_metrics_json_says(exported, study):
-    metrics, kept = metrics_of(exported), study.trials[1].checkpoint
+    metrics, kept = metrics_of(exported), study.trials[1].best_checkpoint
     assert exported == Exported(
         exported.folder,
         1,
@@ -139,7 +139,7 @@ def test_the_metrics_are_those_of_the_onnx_file_on_the_test_split(exported, stud
     assert (metrics["test_size"], metrics["test_source"]) == (359, "a fixed stratified 20% of scikit-learn's digits")
     assert metrics["sha256"] == {
         "model.onnx": hashlib.sha256((exported.folder / "model.onnx").read_bytes()).hexdigest(),
-        "checkpoint": study.trials[1].checkpoint["sha256"],
+        "checkpoint": study.trials[1].best_checkpoint["sha256"],
     }
 
 
@@ -214,7 +214,7 @@ def test_the_snippet_of_the_model_card_runs_as_it_stands(exported, test_split, t
 def test_the_exporter_says_nothing_but_progress_through_say(study, cache, tmp_path, capfd):
     lines = []
     export_best(study, tmp_path / "best", cache=cache, say=lines.append)
-    kept = study.trials[1].checkpoint
+    kept = study.trials[1].best_checkpoint
     assert lines == [
         f"exporting trial 1, epoch {kept['epoch']} (val_accuracy {kept['score']:.4f})",
         "comparing model.onnx with PyTorch on 359 test pictures",
@@ -245,9 +245,9 @@ def test_a_folder_of_colour_pictures_is_exported_also_when_its_class_names_are_n
 
 
 def test_without_a_checkpoint_the_error_says_what_to_do(study, cache, tmp_path):
-    stopped = dataclasses.replace(changed(study, checkpoint=None), trials_wanted=3)
+    stopped = dataclasses.replace(changed(study, best_checkpoint=None), trials_wanted=3)
     running = dataclasses.replace(stopped, driver={"host": "here"})
-    complete = changed(study, checkpoint=None)
+    complete = changed(study, best_checkpoint=None)
     assert [refuses(ExportError, each, tmp_path / "best", cache) for each in (running, stopped, complete)] == [
         "study numbers has no trained weights to export: wait for its first checkpoint",
         "study numbers has no trained weights to export: go on with: tuner resume numbers",
@@ -256,26 +256,28 @@ def test_without_a_checkpoint_the_error_says_what_to_do(study, cache, tmp_path):
 
 
 def test_a_checkpoint_with_one_byte_changed_is_not_exported(study, cache, tmp_path):
-    kept = study.trials[1].checkpoint
+    kept = study.trials[1].best_checkpoint
     content = bytearray(Path(kept["path"]).read_bytes())
     content[-1] ^= 1
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(content)
-    line = refuses(CheckpointError, changed(study, checkpoint={**kept, "path": str(damaged)}), tmp_path / "b", cache)
+    line = refuses(
+        CheckpointError, changed(study, best_checkpoint={**kept, "path": str(damaged)}), tmp_path / "b", cache
+    )
     assert f"the checkpoint {damaged} has changed since it was written" in line
     assert line.endswith("to export trial 1, put that file back as the search wrote it, or search again")
 
 
 def test_a_missing_checkpoint_is_named(study, cache, tmp_path):
-    kept = {**study.trials[1].checkpoint, "path": str(tmp_path / "gone.safetensors")}
-    line = refuses(CheckpointError, changed(study, checkpoint=kept), tmp_path / "best", cache)
+    kept = {**study.trials[1].best_checkpoint, "path": str(tmp_path / "gone.safetensors")}
+    line = refuses(CheckpointError, changed(study, best_checkpoint=kept), tmp_path / "best", cache)
     assert line.startswith(f"cannot read the checkpoint {tmp_path / 'gone.safetensors'}: No such file or directory;")
 
 
 @pytest.mark.parametrize("wrong", [{"score": 0.999}, {"epoch": 9}])
 def test_weights_whose_score_the_trial_never_reported_are_not_exported(study, cache, tmp_path, wrong):
-    kept = {**study.trials[1].checkpoint, **wrong}
-    line = refuses(ExportError, changed(study, checkpoint=kept), tmp_path / "best", cache)
+    kept = {**study.trials[1].best_checkpoint, **wrong}
+    line = refuses(ExportError, changed(study, best_checkpoint=kept), tmp_path / "best", cache)
     assert f"claim score {kept['score']} at epoch {kept['epoch']}, which the trial never reported" in line
 
 

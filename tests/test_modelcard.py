@@ -36,8 +36,8 @@ METRICS = {
 def card():
     kept = {"path": "/s/best", "sha256": "a" * 64, "epoch": 3, "score": 0.8}
     trials = (
-        TrialRecord(0, "pruned", None, {}, [(1, 0.1)], 1, None, 2.0, None),
-        TrialRecord(1, "complete", None, {}, [(1, 0.5), (2, 0.7), (3, 0.8)], 1, None, 5.0, kept),
+        TrialRecord(0, "pruned", None, {}, [(1, 0.1)], 1, None, 2.0, None, None),
+        TrialRecord(1, "complete", None, {}, [(1, 0.5), (2, 0.7), (3, 0.8)], 1, None, 5.0, kept, kept),
     )
     spec = new_spec(name="pets-2", space=new_space(source="/home/ann/pets.toml"), seed=7, max_epochs=3)
     study = Study(spec, trials, 8, None)

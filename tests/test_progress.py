@@ -5,18 +5,16 @@ import io
 import pytest
 from rich.console import Console
 
-from tests.factories import new_spec
+from tests.factories import new_ref, new_spec
+from tests.factories import new_trial as build_trial
 from tuner.progress import LiveTable, PlainLines, SearchView, format_seconds, progress_for
-from tuner.study import TrialRecord
 
-PARAMS = {"lr": 0.0123456, "width": 32, "norm": "batch"}
-CHECKPOINT = {"path": "/s/best", "sha256": "a" * 64, "epoch": 9, "score": 0.95}
+BEST = new_ref(epoch=9, score=0.95)
 ASHA = {"kind": "asha", "rung": 1, "rank": 5, "peers": 6, "cutoff": 0.8}
 
 
 def new_trial(number, state="running", values=(), **changes):
-    content = {"reason": None, "attempt": 1, "worker": "here:1", "seconds": 1.0, "checkpoint": None, "params": PARAMS}
-    return TrialRecord(number=number, state=state, values=list(values), **{**content, **changes})
+    return build_trial(number, state=state, values=list(values), **changes)
 
 
 class Clock:
@@ -46,7 +44,7 @@ def test_seconds_read_as_a_person_writes_them(seconds, text):
 
 def test_the_summary_tells_done_best_speed_and_time_left():
     view, clock = new_view()
-    view.change(new_trial(0, "complete", [(epoch, 0.9) for epoch in range(1, 10)], checkpoint=CHECKPOINT))
+    view.change(new_trial(0, "complete", [(epoch, 0.9) for epoch in range(1, 10)], best_checkpoint=BEST))
     view.change(new_trial(1, "running", [(1, 0.5)]))
     clock.seconds = 60.0
     assert view.summary() == (
@@ -92,6 +90,20 @@ def test_a_failed_trial_says_why_in_the_plain_lines():
         "trial 0 failed 0.5000 after epoch 1 (diverged: train loss nan at epoch 2); 1/4 trials"
     )
     assert printed[2] == "stopping (interrupted): waiting for what runs"
+
+
+def test_plain_lines_are_not_silent_for_long_while_epochs_are_reported():
+    view, clock = new_view()
+    console = Console(file=io.StringIO())
+    lines = PlainLines(console, view)
+    for epoch, seconds in [(1, 10.0), (2, 29.0), (3, 31.0), (4, 40.0), (5, 62.0)]:
+        clock.seconds = seconds
+        lines.trial_changed(new_trial(0, values=[(epoch, 0.5)]))
+    printed = console.file.getvalue().splitlines()
+    assert [line.split(";")[0] for line in printed] == [
+        "trial 0 running 0.5000 after epoch 3",
+        "trial 0 running 0.5000 after epoch 5",
+    ]
 
 
 def test_a_terminal_gets_the_table_and_a_pipe_gets_lines():

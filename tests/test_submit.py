@@ -1,4 +1,4 @@
-"""How many trials run at once, from what a cluster has and what the user asked for."""
+"""Joining Ray: what is refused before it starts, and where nobody listens."""
 
 import socket
 
@@ -6,41 +6,7 @@ import pytest
 
 from tuner.errors import ClusterError, UsageError
 from tuner.spec import Resources
-from tuner.submit import Slots, _count_slots, default_workers, ray_cluster
-
-EIGHT = {"CPU": 64.0, "GPU": 8.0}
-NONE = {"CPU": 16.0}
-
-
-def count(available, local=False, **resources):
-    return _count_slots(available, Resources(**resources), "", local=local)
-
-
-@pytest.mark.parametrize(
-    ("available", "resources", "expected"),
-    [
-        (EIGHT, {"gpus": 8}, Slots(8, 1.0, 1.0, 1, "")),
-        (EIGHT, {"gpus": None}, Slots(8, 1.0, 1.0, 1, "")),
-        (EIGHT, {"gpus": 2, "trials_per_gpu": 4}, Slots(8, 1.0, 0.25, 1, "")),
-        (EIGHT, {"gpus": 0, "workers": 4}, Slots(4, 16, 0.0, 16, "")),
-        (NONE, {"gpus": 0, "workers": 2}, Slots(2, 8, 0.0, 8, "")),
-        (NONE, {"gpus": 0, "workers": 64}, Slots(64, 1, 0.0, 1, "")),
-    ],
-)
-def test_slots(available, resources, expected):
-    assert count(available, **resources) == expected
-
-
-def test_fewer_gpus_than_asked_for_is_said_and_the_search_starts_with_those():
-    slots = count(EIGHT, gpus=16)
-    assert (slots.count, slots.notes) == (8, ("the cluster has 8 of the 16 GPUs asked for: starting with 8",))
-
-
-def test_no_gpu_at_all_is_refused_by_number_and_named_without():
-    with pytest.raises(ClusterError, match="this machine has no GPU, 2 asked for: give --gpus 0"):
-        count(NONE, local=True, gpus=2)
-    slots = count(NONE, local=True, gpus=None, workers=2)
-    assert slots.notes == ("this machine has no GPU: training on CPUs",)
+from tuner.submit import default_workers, ray_cluster
 
 
 @pytest.mark.parametrize("resources", [{"trials_per_gpu": 0}, {"workers": 0}, {"gpus": -1}])

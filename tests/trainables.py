@@ -53,6 +53,22 @@ class Slow(Scripted):
         return super().step()
 
 
+class FourTogether(Slow):
+    """Its first epochs last until four processes are there, as real ones last longer than the start of a process."""
+
+    def setup(self, config: dict[str, Any], **arguments: Any) -> None:
+        super().setup(config, **arguments)
+        Path(f"{self.ledger}.{os.getpid()}.started").touch()
+
+    def step(self) -> dict[str, Any]:
+        deadline_s = time.monotonic() + 60
+        ledger = Path(self.ledger)
+        while len(list(ledger.parent.glob(f"{ledger.name}.*.started"))) < 4:
+            assert time.monotonic() < deadline_s, "the fourth process did not start"
+            time.sleep(0.05)
+        return super().step()
+
+
 class Misfortunes(Scripted):
     """Trial 1 reports NaN, trial 2 fails, trial 3 kills its worker twice, trial 4 always."""
 

@@ -53,3 +53,9 @@ class ClusterError(TunerError):
 
 class ExportError(TunerError):
     """There is nothing to export, or the exported model does not agree with the trained one."""
+
+
+def first_line(error: BaseException, *, limit: int = 300) -> str:
+    """The first line of an error's text, at most `limit` characters, or its class's name if it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:limit] if lines else type(error).__name__

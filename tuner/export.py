@@ -164,8 +164,8 @@ def _select(study: Study) -> tuple[int, CheckpointRef]:
         }
         raise ExportError(f"study {name} has no trained weights to export: {advice[study.state]}")
     record = next(trial for trial in study.trials if trial.number == best.trial)
-    assert record.checkpoint is not None, "the best is chosen among trials that have a checkpoint"
-    ref = CheckpointRef.from_dict(record.checkpoint)
+    assert record.best_checkpoint is not None, "the best is chosen among trials that have a checkpoint"
+    ref = CheckpointRef.from_dict(record.best_checkpoint)
     if (ref.epoch, ref.score) not in record.values:
         raise ExportError(
             f"the weights kept of trial {best.trial} of study {name} claim score {ref.score} at epoch {ref.epoch}, "

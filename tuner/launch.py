@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from tuner import asha
-from tuner.errors import LeaseHeld, StudyExists
-from tuner.progress import progress_for
+from tuner.errors import StudyExists
+from tuner.progress import LiveTable, PlainLines, progress_for
 from tuner.settings import Settings
 from tuner.space import Space, load_space
 from tuner.spec import Resources, StudySpec
@@ -20,14 +20,14 @@ from tuner.store import catalog, lease
 from tuner.store.identity import user_name
 from tuner.store.journal import RedisJournal
 from tuner.store.keys import check_name
-from tuner.study import Study, read_study
+from tuner.study import Study, TrialRecord, read_study
 from tuner.training.dataspec import DataSpec, resolve_dataset
 
 if TYPE_CHECKING:
     import redis
 
-    from tuner.search.driver import Stop
-    from tuner.submit import Slots
+    from tuner.search.stopping import Stop
+    from tuner.slots import Slots
 
 DEFAULT_TRIALS = 32
 DEFAULT_MAX_EPOCHS = 27
@@ -49,6 +49,7 @@ class SearchRequest:
     name: str | None = None
     address: str | None = None
     seed: int = 0
+    keep_all: bool = False
     image_size: int | None = None
 
 
@@ -71,7 +72,7 @@ def search(request: SearchRequest, client: redis.Redis, settings: Settings, cons
     data = DataSpec(dataset=dataset, data_dir=str(request.data_dir), image_size=request.image_size, seed=request.seed)
     name = check_name(request.name) if request.name is not None else catalog.free_name(client, data.default_name)
     if request.name is not None:
-        _refuse_existing(client, name)
+        catalog.refuse_existing(client, name)
 
     from tuner.training.cache import describe
 
@@ -82,11 +83,10 @@ def search(request: SearchRequest, client: redis.Redis, settings: Settings, cons
         f"data set {info.name}: {len(info.classes)} classes, {info.train_size} training and {info.val_size} validation "
         f"pictures of {info.height} x {info.width} x {info.channels}; {info.test_source}",
     )
-    with _ray(console, request.address, request.resources) as slots:
+    with _ray(console, request.address, request.resources) as (slots, dashboard_url):
         space = chosen or load_space(default_space(dataset, gpus=slots.gpus > 0))
-        spec = new_spec(request, name, data, info.fingerprint, space)
-        catalog.create_study(client, name, spec.to_json())
-        _announce(console, spec, slots, spec.trials, chosen is None)
+        spec = _create(client, new_spec(request, name, data, info.fingerprint, space), named=request.name is not None)
+        _announce(console, spec, slots, dashboard_url, spec.trials, chosen is None)
         return _run(spec, client, slots, settings, console)
 
 
@@ -108,12 +108,11 @@ def resume(
     """
     spec = StudySpec.from_json(catalog.read_spec(client, name))
     spec = replace(spec, resources=change(spec.resources))
-    running = lease.holder(client, name)
-    if running is not None and wait_s == 0:
-        raise LeaseHeld(f"study {name!r} is run by {running}; stop it with `tuner stop {name}`, or give --wait SECONDS")
-    with _ray(console, address, spec.resources) as slots:
-        known = read_study(spec, RedisJournal(client, name), None)
-        _announce(console, spec, slots, trials or known.trials_wanted, False)
+    if wait_s == 0:
+        lease.refuse_if_held(client, name)
+    with _ray(console, address, spec.resources) as (slots, dashboard_url):
+        wanted = trials or read_study(spec, RedisJournal(client, name), None).trials_wanted
+        _announce(console, spec, slots, dashboard_url, wanted, False)
         return _run(spec, client, slots, settings, console, wait_s=wait_s, trials=trials, time_budget_s=time_budget_s)
 
 
@@ -144,31 +143,42 @@ def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str
         storage=str(request.storage),
         time_budget_s=request.time_budget_s,
         resources=request.resources,
+        keep_all=request.keep_all,
         created_by=user_name(),
     )
 
 
 @contextmanager
-def _ray(console: Console, address: str | None, resources: Resources) -> Iterator[Slots]:
+def _ray(console: Console, address: str | None, resources: Resources) -> Iterator[tuple[Slots, str]]:
     """A connected Ray, with a line that says so while it starts."""
     from tuner.submit import ray_cluster
 
     status = console.status("starting Ray" if address is None else f"joining Ray at {address}")
     status.start()
     try:
-        with ray_cluster(address, resources) as slots:
+        with ray_cluster(address, resources) as slots_and_url:
             status.stop()
-            yield slots
+            yield slots_and_url
     finally:
         status.stop()
 
 
-def _refuse_existing(client: redis.Redis, name: str) -> None:
-    if any(name == known for known, _, _ in catalog.list_studies(client)):
-        raise StudyExists(f"there is a study {name!r} already: go on with it by `tuner resume {name}`")
+def _create(client: redis.Redis, spec: StudySpec, *, named: bool) -> StudySpec:
+    """Store the spec; under the next free name if the user gave none and another search took this one meanwhile."""
+    while True:
+        try:
+            catalog.create_study(client, spec.name, spec.to_json())
+        except StudyExists:
+            if named:
+                raise
+            spec = replace(spec, name=catalog.free_name(client, spec.data.default_name))
+        else:
+            return spec
 
 
-def _announce(console: Console, spec: StudySpec, slots: Slots, trials: int, chosen_for_them: bool) -> None:
+def _announce(
+    console: Console, spec: StudySpec, slots: Slots, dashboard_url: str, trials: int, chosen_for_them: bool
+) -> None:
     for note in slots.notes:
         _say(console, note)
     device = f"{slots.gpus:g} GPU each" if slots.gpus else f"{slots.threads} CPU threads each"
@@ -181,8 +191,8 @@ def _announce(console: Console, spec: StudySpec, slots: Slots, trials: int, chos
         f"study {spec.name}: space {spec.space.source}{why}, {trials} trials of up to {spec.max_epochs} epochs, "
         f"compared after epochs {rungs} (reduction factor {spec.reduction_factor}), {slots.count} at once, {device}",
     )
-    if slots.dashboard_url:
-        _say(console, f"Ray dashboard: {slots.dashboard_url} (its token: `ray get-auth-token`)")
+    if dashboard_url:
+        _say(console, f"Ray dashboard: {dashboard_url} (its token: `ray get-auth-token`)")
 
 
 def _run(
@@ -198,18 +208,19 @@ def _run(
 ) -> tuple[Study, Stop]:
     from tuner.search import driver
 
-    known = read_study(spec, RedisJournal(client, spec.name), None)
-    with progress_for(console, spec, known.trials, trials or known.trials_wanted) as progress:
-        return driver.run(
-            spec,
-            client,
-            slots,
-            cache=settings.cache,
-            progress=progress,
-            wait_s=wait_s,
-            trials=trials,
-            time_budget_s=time_budget_s,
-        )
+    def show(known: list[TrialRecord], wanted: int) -> LiveTable | PlainLines:
+        return progress_for(console, spec, known, wanted)
+
+    return driver.run(
+        spec,
+        client,
+        slots,
+        cache=settings.cache,
+        show=show,
+        wait_s=wait_s,
+        trials=trials,
+        time_budget_s=time_budget_s,
+    )
 
 
 def _say(console: Console, text: str) -> None:

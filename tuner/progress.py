@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from rich.text import Text
 from tuner.spec import StudySpec
 from tuner.study import Best, TrialRecord, best_of
 
+SILENCE_S = 30.0  # plain lines: the longest time without a word while epochs are reported
 TABLE_ROWS = 12  # running trials first, then the ones that changed last
 
 _STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "queued": "dim"}
@@ -55,34 +57,41 @@ class SearchView:
         self, spec: StudySpec, trials: Iterable[TrialRecord], trials_wanted: int, clock: Callable[[], float]
     ) -> None:
         self.spec = spec
-        self.trials = {trial.number: trial for trial in trials}
+        self._lock = threading.Lock()  # the table is drawn by a thread of its own
+        self._trials = {trial.number: trial for trial in trials}
         self.trials_wanted = trials_wanted
-        self._clock = clock
+        self.clock = clock
         self._start_s = clock()
         self._done_before = self.done
         self._epochs_before = self._epochs()
 
     def change(self, trial: TrialRecord) -> None:
         """Take in a trial's newest record; it becomes the one that changed last."""
-        self.trials.pop(trial.number, None)
-        self.trials[trial.number] = trial
+        with self._lock:
+            self._trials.pop(trial.number, None)
+            self._trials[trial.number] = trial
+
+    def trials(self) -> list[TrialRecord]:
+        """All trials, the one that changed last at the end."""
+        with self._lock:
+            return list(self._trials.values())
 
     @property
     def done(self) -> int:
         """Trials that ended, whichever way."""
-        return sum(trial.state in ("complete", "pruned", "failed") for trial in self.trials.values())
+        return sum(trial.state in ("complete", "pruned", "failed") for trial in self.trials())
 
     @property
     def best(self) -> Best | None:
         """The best epoch so far whose weights are kept."""
-        return best_of(self.trials.values(), self.spec.direction)
+        return best_of(self.trials(), self.spec.direction)
 
     def _epochs(self) -> int:
-        return sum(len(trial.values) for trial in self.trials.values())
+        return sum(len(trial.values) for trial in self.trials())
 
     def summary(self) -> str:
         """One line: trials done, best so far, epochs per minute, time left."""
-        elapsed_s = max(self._clock() - self._start_s, 1e-9)
+        elapsed_s = max(self.clock() - self._start_s, 1e-9)
         done_now = self.done - self._done_before
         best = self.best
         parts = [f"{self.done}/{self.trials_wanted} trials done"]
@@ -97,11 +106,12 @@ class SearchView:
 
 
 class PlainLines:
-    """One line for each trial that starts or ends; for logs and pipes."""
+    """One line for each trial that starts or ends, and for a report after a while of silence; for logs and pipes."""
 
     def __init__(self, console: Console, view: SearchView) -> None:
         self._console = console
         self._view = view
+        self._spoke_s = view.clock()
 
     def __enter__(self) -> PlainLines:
         return self
@@ -110,13 +120,13 @@ class PlainLines:
         self._line(self._view.summary())
 
     def trial_changed(self, trial: TrialRecord) -> None:
-        """Print the start and the end of trials; reports in between would drown them."""
+        """Print the start and the end of trials; all reports in between would drown them."""
         self._view.change(trial)
         if trial.state == "running" and not trial.values:
             self._line(f"trial {trial.number} starts: {format_params(trial.params)}")
         elif trial.state == "queued":
             self._line(f"trial {trial.number} goes back to the queue after attempt {trial.attempt}")
-        elif trial.state != "running":
+        elif trial.state != "running" or self._view.clock() - self._spoke_s >= SILENCE_S:
             score = f" {trial.values[-1][1]:.4f} after epoch {trial.values[-1][0]}" if trial.values else ""
             end = describe_end(trial)
             self._line(f"trial {trial.number} {trial.state}{score}{f' ({end})' if end else ''}; {self._view.summary()}")
@@ -126,6 +136,7 @@ class PlainLines:
         self._line(f"stopping ({why}): waiting for what runs")
 
     def _line(self, text: str) -> None:
+        self._spoke_s = self._view.clock()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -160,8 +171,7 @@ class LiveTable:
         for name in self._view.spec.space.dimensions:
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("why it ended", overflow="ellipsis", no_wrap=True)
-        # The drawing runs in a thread of its own: take a copy before looking at anything.
-        newest = list(self._view.trials.values())[::-1]
+        newest = self._view.trials()[::-1]
         for trial in sorted(newest, key=lambda trial: trial.state != "running")[:TABLE_ROWS]:
             epoch, score = trial.values[-1] if trial.values else (0, None)
             table.add_row(

@@ -1,4 +1,4 @@
-"""Every environment variable that the program reads, read once.
+"""Every environment variable of the program's own, read once.
 
 Options of the command line name their variable in `tuner COMMAND --help`; the ones here have no option.
 """
@@ -12,6 +12,8 @@ from pathlib import Path
 
 HOME_VARIABLE = "TUNER_HOME"
 CACHE_VARIABLE = "TUNER_CACHE"
+DEBUG_VARIABLE = "TUNER_DEBUG"
+LOGICAL_GPUS_VARIABLE = "TUNER_LOGICAL_GPUS"
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,14 @@ class Settings:
 
     home: folder of the embedded Redis, of checkpoints and of downloaded data sets (0700, created on first use).
     cache: folder of decoded data sets; may be deleted at any time, is filled again when needed.
+    debug: as if `--debug` were given.
+    logical_gpus: for workers: Ray's GPUs are only numbers, train on CPUs; to try a cluster out on machines without.
     """
 
     home: Path
     cache: Path
+    debug: bool = False
+    logical_gpus: bool = False
 
     @property
     def storage(self) -> Path:
@@ -41,4 +47,13 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     variables = os.environ if environment is None else environment
     home = Path(variables.get(HOME_VARIABLE) or "~/.local/share/tuner").expanduser().absolute()
     cache = Path(variables.get(CACHE_VARIABLE) or home / "cache").expanduser().absolute()
-    return Settings(home=home, cache=cache)
+    return Settings(
+        home=home,
+        cache=cache,
+        debug=_is_on(variables.get(DEBUG_VARIABLE)),
+        logical_gpus=_is_on(variables.get(LOGICAL_GPUS_VARIABLE)),
+    )
+
+
+def _is_on(value: str | None) -> bool:
+    return (value or "").strip().lower() not in ("", "0", "false", "no", "off")

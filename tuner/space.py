@@ -6,6 +6,7 @@ the study; workers never read the file.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -134,7 +135,7 @@ class _Checker:
                 name, f'must be a table such as {{ type = "float", low = 0.0, high = 1.0 }}, not {table!r}'
             )
         dimension_type = table.get("type")
-        if dimension_type not in _DIMENSION_KEYS:
+        if not isinstance(dimension_type, str) or dimension_type not in _DIMENSION_KEYS:
             raise self._error(name, f"type = {dimension_type!r} must be one of float, int, choice")
         _refuse_unknown(self.source, f"{name}: ", table, _DIMENSION_KEYS[dimension_type])
         if dimension_type == "choice":
@@ -169,8 +170,14 @@ class _Checker:
         if step is not None:
             if log:
                 raise self._error(name, "step and log = true exclude each other; keep one")
-            if isinstance(step, bool) or not isinstance(step, int if whole else (int, float)) or step <= 0:
+            wrong_type = isinstance(step, bool) or not isinstance(step, int if whole else (int, float))
+            if wrong_type or not math.isfinite(step) or step <= 0:
                 raise self._error(name, f"step = {step!r} must be a {'whole ' if whole else ''}number above 0")
+            # Optuna would silently lower `high` to the last step.
+            steps = (high - low) / step
+            if not math.isclose(steps, round(steps), abs_tol=1e-6):
+                last = low + math.floor(steps) * step
+                raise self._error(name, f"high = {high} is not low = {low} plus whole steps of {step}; {last} is")
         if name == "kernel_size" and low != high and (step or 1) % 2:
             raise self._error(name, f"step = {step!r} must be even: kernels have odd sides")
         return {"type": dimension_type, "low": low, "high": high, "log": log, "step": step}

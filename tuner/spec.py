@@ -9,16 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from tuner import asha
+from tuner.asha import Direction
 from tuner.errors import StoreError, UsageError
 from tuner.space import Space
 from tuner.training.dataspec import DataSpec
 
 FORMAT = 1
-
-Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class StudySpec:
 
     data_fingerprint: sha256 of what the training side of the data set consisted of when the study was created.
     storage: folder of the checkpoints, the same on all machines; the study has a folder of its own in it.
+    keep_all: keep the checkpoints of pruned and failed trials too.
     time_budget_s: seconds of wall clock after which one run of the driver stops; None is without limit.
     Raises UsageError for numbers out of range.
     """
@@ -59,6 +59,7 @@ class StudySpec:
     storage: str = ""
     time_budget_s: float | None = None
     resources: Resources = field(default_factory=Resources)
+    keep_all: bool = False
     created_by: str = ""
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ Trials stand in Optuna's journal with Optuna's states; what Optuna has no word f
 
 | attribute | what |
 |---|---|
+| `life` | number of the driver's life in which it was launched, 0 once it waits again; see `LIFE` |
 | `attempt` | 1 for the first start of the trial on a worker, + 1 with each later one |
 | `losses` | how many attempts ended because the worker or its machine went away |
 | `report:<epoch>` | {train_loss, val_loss, seconds, worker, attempt}; the score is the intermediate value |
@@ -20,7 +21,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuner.spec import Direction, StudySpec
+from tuner.asha import Direction
+from tuner.spec import StudySpec
 
 if TYPE_CHECKING:
     from optuna.storages.journal import BaseJournalBackend
@@ -30,6 +32,8 @@ STATES = ("queued", "running", "complete", "pruned", "failed")
 
 # Study attributes that change what is left to do; the spec in the store stays as it was created.
 TRIALS_WANTED = "trials_wanted"
+# Counts the drivers that have opened the study. A trial runs if a driver lives and the trial was launched in its life.
+LIFE = "life"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class TrialRecord:
         kind diverged, out_of_memory, error or lost for a failed one.
     values: (epoch, score) of every report, by epoch.
     seconds: time that workers spent on its epochs.
-    checkpoint: {path, sha256, epoch, score} of its best weights; None for pruned and failed trials, whose are deleted.
+    checkpoint, best_checkpoint: {path, sha256, epoch, score} of the newest state that training can go on from, and of
+        the best weights; None for pruned and failed trials, whose files are deleted.
     """
 
     number: int
@@ -53,11 +58,12 @@ class TrialRecord:
     worker: str | None
     seconds: float
     checkpoint: dict[str, Any] | None
+    best_checkpoint: dict[str, Any] | None
 
     def as_dict(self) -> dict[str, Any]:
-        """What `tuner trials --json` prints for one trial; the checkpoint stays inside."""
+        """What `tuner trials --json` prints for one trial; the checkpoints stay inside."""
         content = asdict(self)
-        del content["checkpoint"]
+        del content["checkpoint"], content["best_checkpoint"]
         content["seconds"] = round(self.seconds, 3)
         return content
 
@@ -138,20 +144,23 @@ class Study:
 def best_of(trials: Iterable[TrialRecord], direction: Direction) -> Best | None:
     """The best epoch among the trials whose weights are kept, None if there is none yet."""
     sign = 1.0 if direction == "maximize" else -1.0
-    kept = [(trial, trial.checkpoint) for trial in trials if trial.checkpoint]
+    kept = [(trial, trial.best_checkpoint) for trial in trials if trial.best_checkpoint]
     if not kept:
         return None
     trial, checkpoint = max(kept, key=lambda pair: (sign * pair[1]["score"], -pair[0].number))
     return Best(trial.number, checkpoint["epoch"], checkpoint["score"], trial.params)
 
 
-def fold_trial(spec: StudySpec, trial: FrozenTrial, *, driver_alive: bool) -> TrialRecord:
-    """One trial of the journal as a `TrialRecord`, its parameters in the order of the space."""
+def fold_trial(spec: StudySpec, trial: FrozenTrial, *, life: int | None) -> TrialRecord:
+    """One trial of the journal as a `TrialRecord`, its parameters in the order of the space.
+
+    life: of the driver that lives, None if none does.
+    """
     from optuna.trial import TrialState
 
     states = {
         TrialState.WAITING: "queued",
-        TrialState.RUNNING: "running" if driver_alive else "queued",
+        TrialState.RUNNING: "running" if life is not None and trial.user_attrs.get("life") == life else "queued",
         TrialState.COMPLETE: "complete",
         TrialState.PRUNED: "pruned",
         TrialState.FAIL: "failed",
@@ -169,7 +178,8 @@ def fold_trial(spec: StudySpec, trial: FrozenTrial, *, driver_alive: bool) -> Tr
         attempt=attributes.get("attempt", 0),
         worker=last.get("worker"),
         seconds=sum(attributes.get(f"report:{epoch}", {}).get("seconds", 0.0) for epoch, _ in values),
-        checkpoint=None if discarded else attributes.get("best_checkpoint"),
+        checkpoint=None if discarded else attributes.get("checkpoint"),
+        best_checkpoint=None if discarded else attributes.get("best_checkpoint"),
     )
 
 
@@ -183,6 +193,7 @@ def read_study(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, A
     except KeyError:
         return Study(spec, (), spec.trials, driver)
     trials = storage.get_all_trials(study_id, deepcopy=False)
-    wanted = storage.get_study_user_attrs(study_id).get(TRIALS_WANTED, spec.trials)
-    records = tuple(fold_trial(spec, trial, driver_alive=driver is not None) for trial in trials)
-    return Study(spec, records, wanted, driver)
+    attributes = storage.get_study_user_attrs(study_id)
+    life = attributes.get(LIFE) if driver is not None else None
+    records = tuple(fold_trial(spec, trial, life=life) for trial in trials)
+    return Study(spec, records, attributes.get(TRIALS_WANTED, spec.trials), driver)

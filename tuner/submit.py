@@ -8,29 +8,14 @@ import os
 import socket
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tuner.errors import ClusterError, UsageError
+from tuner.errors import ClusterError, UsageError, first_line
+from tuner.slots import Node, Slots, count_slots
 from tuner.spec import Resources
 
 CONNECT_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True)
-class Slots:
-    """What trials can run at once.
-
-    count: trials at once. cpus, gpus: what each of them reserves (gpus may be a fraction). threads: of torch, each.
-    dashboard_url: empty if the cluster has none. notes: lines to tell the user before the search starts.
-    """
-
-    count: int
-    cpus: float
-    gpus: float
-    threads: int
-    dashboard_url: str
-    notes: tuple[str, ...] = ()
 
 
 def default_workers() -> int:
@@ -39,9 +24,10 @@ def default_workers() -> int:
 
 
 @contextlib.contextmanager
-def ray_cluster(address: str | None, resources: Resources) -> Iterator[Slots]:
+def ray_cluster(address: str | None, resources: Resources) -> Iterator[tuple[Slots, str]]:
     """A running Ray for the `with` block: a private local one without an address, else the cluster at `address`.
 
+    Gives the slots and the URL of the dashboard, which is empty if there is none.
     A local Ray is ended with the block; a cluster is only left. Raises ClusterError when it cannot be reached or has no
     GPU of those asked for, UsageError for numbers out of range.
     """
@@ -62,7 +48,8 @@ def ray_cluster(address: str | None, resources: Resources) -> Iterator[Slots]:
 
         dashboard_url = _connect(address, resources.workers)
     try:
-        yield _count_slots(ray.cluster_resources(), resources, dashboard_url, local=address is None)
+        where = "this machine" if address is None else "the cluster"
+        yield count_slots(_nodes(ray.nodes()), resources, where), dashboard_url
     finally:
         ray.shutdown()
 
@@ -89,13 +76,18 @@ def _connect(address: str | None, workers: int) -> str:
             )
     except Exception as error:
         if address is None:
-            raise ClusterError(f"a local Ray could not be started: {_first_line(error)}") from error
+            raise ClusterError(f"a local Ray could not be started: {first_line(error)}") from error
         raise ClusterError(
-            f"no Ray cluster could be joined at {address} ({_first_line(error)}): check the address and the token "
+            f"no Ray cluster could be joined at {address} ({first_line(error)}): check the address and the token "
             "(`ray get-auth-token`), or leave out --address to use this machine alone"
         ) from error
     url = getattr(context, "dashboard_url", None)
     return f"http://{url}" if url else ""
+
+
+def _nodes(entries: list[dict[str, Any]]) -> list[Node]:
+    living = [entry.get("Resources", {}) for entry in entries if entry["Alive"]]
+    return [Node(int(offered.get("CPU", 0)), int(offered.get("GPU", 0))) for offered in living]
 
 
 def _check_address(address: str) -> None:
@@ -128,23 +120,3 @@ def _close_token_file() -> None:
     """Ray writes its token with the umask of the day; it is a password, so nobody else may read it."""
     with contextlib.suppress(OSError):
         _token_file().chmod(0o600)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
-def _count_slots(available: dict[str, float], resources: Resources, dashboard_url: str, *, local: bool) -> Slots:
-    there = int(available.get("GPU", 0))
-    wanted = there if resources.gpus is None else resources.gpus
-    where = "this machine" if local else "the cluster"
-    if wanted == 0:
-        notes = () if resources.gpus == 0 else (f"{where} has no GPU: training on CPUs",)
-        cpus = max(1, int(available.get("CPU", 1)) // resources.workers)
-        return Slots(resources.workers, cpus, 0.0, cpus, dashboard_url, notes)
-    if there == 0:
-        raise ClusterError(f"{where} has no GPU, {wanted} asked for: give --gpus 0 to train on CPUs")
-    notes = (f"{where} has {there} of the {wanted} GPUs asked for: starting with {there}",) if there < wanted else ()
-    count = min(there, wanted) * resources.trials_per_gpu
-    return Slots(count, 1.0, 1.0 / resources.trials_per_gpu, 1, dashboard_url, notes)

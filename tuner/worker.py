@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from tuner.errors import CheckpointError, TunerError
+from tuner.errors import CheckpointError, TunerError, first_line
 from tuner.exchange import Assignment, Failure, Report
+from tuner.retention import trial_folder
+from tuner.settings import load_settings
 from tuner.spec import StudySpec
 from tuner.training.config import Hyperparameters
 
@@ -28,11 +30,6 @@ if TYPE_CHECKING:
 # where it costs at most this share of the time.
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.02
-
-
-def trial_folder(storage: str, study: str, number: int) -> Path:
-    """Where the checkpoints of a trial are."""
-    return Path(storage) / study / f"trial-{number:05d}"
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
@@ -48,7 +45,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._spec = StudySpec.from_json(spec_json)
         self._cache = Path(cache)
         self._threads = threads
-        self._gpu = gpu
+        self._gpu = gpu and not load_settings().logical_gpus
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._data: TrainingData | None = None
         self._trainer: TrialTrainer | None = None
@@ -77,14 +74,17 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         except Diverged as error:
             return {"report": self._let_go(Failure("diverged", str(error)))}
         except (cuda.OutOfMemoryError, MemoryError) as error:
-            return {"report": self._let_go(Failure("out_of_memory", str(error).splitlines()[0]))}
+            return {"report": self._let_go(Failure("out_of_memory", first_line(error)))}
         except TunerError as error:
             return {"report": self._let_go(Failure("error", str(error)))}
         except Exception as error:
             # After a CUDA error other than out-of-memory nothing on this device works any more: leave the process.
             if "CUDA error" in str(error):
                 raise
-            detail = f"{type(error).__name__}: {error}".splitlines()[0]
+            # torch has no class of its own for memory that runs out on the CPU.
+            if "can't allocate memory" in str(error):
+                return {"report": self._let_go(Failure("out_of_memory", first_line(error)))}
+            detail = f"{type(error).__name__}: {first_line(error)}"
             return {"report": self._let_go(Failure("error", detail, traceback=traceback.format_exc()))}
 
     def _let_go(self, failure: Failure) -> Failure:
@@ -121,7 +121,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         from tuner.training.data import load_training_data
 
         # Without a reservation a GPU may be visible all the same; it is somebody else's.
-        device = torch.device("cuda" if self._gpu and torch.cuda.is_available() else "cpu")
+        device = torch.device("cuda" if self._gpu else "cpu")
+        if self._gpu and not torch.cuda.is_available():
+            raise TunerError(
+                f"Ray reserved a GPU on {socket.gethostname()}, but torch finds none there: check the driver "
+                "(`nvidia-smi`), or train on CPUs with --gpus 0"
+            )
         if self._data is None:
             if device.type == "cpu":
                 torch.set_num_threads(self._threads)

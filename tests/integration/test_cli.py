@@ -35,7 +35,13 @@ class Program:
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Standard output, or with `code` above 0 the last line of standard error."""
         result = subprocess.run(
-            self.command(*arguments), env=self.environment, capture_output=True, text=True, timeout=240, cwd=self.home
+            self.command(*arguments),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
         )
         assert result.returncode == code, f"exit {result.returncode}\n{result.stdout}\n{result.stderr}"
         assert "Traceback" not in result.stderr
@@ -87,7 +93,9 @@ def test_status_json_has_the_documented_keys(tuner, first):
     assert set(status["trials"]) == {"queued", "running", "complete", "pruned", "failed"}
     assert sum(status["trials"].values()) == 6
     assert set(status["best"]) == {"trial", "epoch", "value", "params"}
-    assert status["rungs"] == [{"epoch": 1, "arrived": 6, "stopped": status["rungs"][0]["stopped"]}, status["rungs"][1]]
+    first_rung, second_rung = status["rungs"]
+    assert (first_rung["epoch"], first_rung["arrived"], second_rung["epoch"]) == (1, 6, 4)
+    assert second_rung["arrived"] == 6 - first_rung["stopped"]
     assert "best: val_accuracy" in tuner("status", "first")
 
 
@@ -193,6 +201,7 @@ def test_a_deleted_study_is_gone_with_its_checkpoints(tuner, first):
         (["search"], 2, ["dataset", "--help"]),
         (["serch"], 2, ["serch"]),
         (["status", "nothing"], 1, ["'nothing'", "first"]),
+        (["delete", "--yes"], 2, ["NAME"]),
         (["resume", "nothing"], 1, ["'nothing'"]),
         (["export-best", "nothing"], 1, ["'nothing'"]),
         (["spaces", "check", "nowhere.toml"], 2, ["nowhere.toml"]),
@@ -202,6 +211,16 @@ def test_bad_input_is_one_line_that_says_what_to_do(tuner, first, arguments, cod
     line = tuner(*arguments, code=code)
     assert line.startswith("error: ")
     assert [part for part in parts if part not in line] == []
+
+
+def test_without_a_command_the_help_is_shown(tuner):
+    assert "export-best" in tuner()
+    assert "check" in tuner("spaces")
+
+
+def test_nothing_is_deleted_when_nobody_answers(tuner, first):
+    assert "--yes" in tuner("delete", "first", code=2)
+    assert tuner("status", "first")
 
 
 def test_spaces_are_listed_shown_and_checked(tuner):

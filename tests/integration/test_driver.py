@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,12 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.factories import new_spec
-from tests.trainables import Misfortunes, Scripted, Slow, scripted_score
-from tuner.errors import LeaseHeld
+from tests.trainables import FourTogether, Misfortunes, Scripted, Slow, scripted_score
+from tuner import asha
+from tuner.errors import LeaseHeld, LeaseLost
 from tuner.launch import load_study
 from tuner.search import driver
 from tuner.spec import Resources
 from tuner.store import catalog, lease
+from tuner.store.keys import StudyKeys
 from tuner.submit import ray_cluster
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -30,7 +34,7 @@ ROOT = Path(__file__).parent.parent.parent
 def slots():
     """A local Ray with four slots."""
     with ray_cluster(None, Resources(gpus=0, workers=4)) as counted:
-        yield counted
+        yield counted[0]
 
 
 class Watcher:
@@ -39,6 +43,9 @@ class Watcher:
     def __init__(self, on_change=None):
         self.reasons = []
         self.on_change = on_change
+
+    def show(self, trials, wanted):
+        return contextlib.nullcontext(self)
 
     def trial_changed(self, trial):
         if self.on_change is not None:
@@ -57,7 +64,7 @@ def start(redis_client, slots, tmp_path):
         if spec.name not in [name for name, _, _ in catalog.list_studies(redis_client)]:
             catalog.create_study(redis_client, spec.name, spec.to_json())
         study, stop = driver.run(
-            spec, redis_client, slots, cache=tmp_path / "ledger", progress=progress or Watcher(), trainable=trainable
+            spec, redis_client, slots, cache=tmp_path / "ledger", show=(progress or Watcher()).show, trainable=trainable
         )
         return study, stop, read_ledger(tmp_path / "ledger")
 
@@ -77,17 +84,16 @@ def test_every_epoch_that_was_trained_is_in_the_study_and_nothing_else(start, re
     assert trained == {(trial.number, epoch) for trial in study.trials for epoch, _ in trial.values}
     assert all(score == scripted_score(trial.number, epoch) for trial in study.trials for epoch, score in trial.values)
     assert load_study(redis_client, "test").trials == study.trials
+    check_decisions(redis_client, study)
     assert lease.holder(redis_client, "test") is None
 
 
 def test_four_slots_keep_four_workers_busy_and_warm(start):
-    start_s = time.monotonic()
-    study, _, ledger = start(Slow, trials=24)
+    study, _, ledger = start(FourTogether, trials=24)
     pids = Counter(pid for *_, pid in ledger)
     assert len(pids) == 4  # one process per slot for all 24 trials
     assert min(pids.values()) >= 0.5 * len(ledger) / 4
     assert study.finished == 24
-    assert time.monotonic() - start_s < 60
 
 
 def test_what_goes_wrong_is_recorded_as_it_was_and_the_search_goes_on(start):
@@ -104,6 +110,7 @@ def test_what_goes_wrong_is_recorded_as_it_was_and_the_search_goes_on(start):
     assert [states[number] for number in (0, 3, 5, 6, 7) if states[number] not in ("complete", "pruned")] == []
     assert study.state == "complete"
     assert {attempt for number, attempt, *_ in ledger if number == 4} == {1, 2, 3}
+    assert "worker process has died" in reasons[4]["detail"]
 
 
 def test_a_stopped_search_goes_on_where_it_was_and_repeats_no_finished_trial(start, redis_client):
@@ -140,6 +147,18 @@ def test_a_second_driver_is_refused_while_the_first_lives(start, redis_client):
     held.release()
 
 
+def test_a_driver_that_was_taken_over_stops_and_its_late_writes_are_refused(start, redis_client):
+    def take_over(trial):
+        if trial.number == 3:
+            redis_client.incr(StudyKeys("test").fence)
+
+    with pytest.raises(LeaseLost, match="taken over"):
+        start(Slow, Watcher(take_over), trials=10)
+    study = load_study(redis_client, "test")
+    assert [trial.number for trial in study.trials] == [0, 1, 2, 3]
+    assert study.trials[3].values == []
+
+
 def test_an_error_in_the_display_never_ends_the_search(start):
     def broken(trial):
         raise RuntimeError("no space left on the terminal")
@@ -168,8 +187,8 @@ from tuner.submit import ray_cluster
 url, ledger = sys.argv[1:]
 store = client.connect(url)
 spec = StudySpec.from_json(catalog.read_spec(store, "test"))
-with ray_cluster(None, Resources(gpus=0, workers=2)) as slots:
-    driver.run(spec, store, slots, cache=Path(ledger), progress=Watcher(), trainable=Slow)
+with ray_cluster(None, Resources(gpus=0, workers=2)) as (slots, _):
+    driver.run(spec, store, slots, cache=Path(ledger), show=Watcher().show, trainable=Slow)
 """
 
 
@@ -197,6 +216,25 @@ def test_a_driver_killed_in_the_middle_is_taken_over_at_once_and_its_rungs_are_t
     assert {trial.number: trial for trial in study.trials if trial.number in finished} == finished
     assert {number for number, *_ in rows[len(before) :]} & finished.keys() == set()
     assert all(score == scripted_score(trial.number, epoch) for trial in study.trials for epoch, score in trial.values)
+    check_decisions(redis_client, study)
+
+
+def check_decisions(redis_client, study):
+    """Walk the journal in its order and take each decision again, from the reports before it alone."""
+    rungs = {level: [] for level in study.spec.rungs()}
+    stopped = {trial.number: trial.reason for trial in study.trials if trial.state == "pruned"}
+    for text in redis_client.lrange(StudyKeys("test").journal, 0, -1):
+        entry = json.loads(text)
+        if entry.get("step") not in rungs:
+            continue
+        number, epoch, score = entry["trial_id"], entry["step"], entry["intermediate_value"]
+        decision = asha.decide(score, rungs[epoch], study.spec.reduction_factor)
+        reason = stopped.get(number) or {}
+        assert decision.go_on == (reason.get("rung") != epoch), (number, epoch)
+        if not decision.go_on:
+            found = (reason["rank"], reason["peers"], reason["cutoff"])
+            assert found == (decision.rank, decision.peers, decision.cutoff)
+        rungs[epoch].append(score)
 
 
 def wait_until(condition, process, timeout_s=60.0):

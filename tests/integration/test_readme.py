@@ -54,6 +54,8 @@ def folder():
 @pytest.fixture(scope="module")
 def environment(folder):
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("TUNER_", "RAY_"))}
+    # The GPUs of the page's cluster are numbers only on a machine without.
+    kept["TUNER_LOGICAL_GPUS"] = "1"
     return {**kept, "TUNER_HOME": str(folder / "home"), "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"}
 
 

@@ -10,9 +10,10 @@ import torch
 
 from tests.factories import new_space, new_spec
 from tuner.exchange import Failure, Report
+from tuner.retention import trial_folder
 from tuner.training.cache import describe
 from tuner.training.dataspec import DataSpec
-from tuner.worker import Worker, trial_folder
+from tuner.worker import Worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 SPACE = new_space(constants={"depth": 2, "batch_size": 64, "optimizer": "adamw"})
@@ -129,6 +130,26 @@ def test_out_of_memory_is_named_and_the_worker_goes_on(new_worker, monkeypatch):
         assert step(worker) == Failure("out_of_memory", "CUDA out of memory. Tried to allocate 9 GiB")
     worker.reset_config(assignment(1))
     assert isinstance(step(worker), Report)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_memory_that_runs_out_on_the_cpu_is_out_of_memory_too(new_worker, monkeypatch, error):
+    from tuner.training.loop import TrialTrainer
+
+    def full(self):
+        raise error
+
+    worker = new_worker()
+    monkeypatch.setattr(TrialTrainer, "run_epoch", full)
+    assert step(worker).kind == "out_of_memory"
+
+
+def test_a_reserved_gpu_that_torch_cannot_find_is_said_instead_of_training_on_the_cpu(new_worker, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    worker = new_worker()
+    worker._gpu = True
+    failure = step(worker)
+    assert (failure.kind, "torch finds none" in failure.detail) == ("error", True)
 
 
 def test_a_poisoned_device_ends_the_process_instead_of_the_next_trials(new_worker, monkeypatch):

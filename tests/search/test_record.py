@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.factories import new_spec
+from tuner.errors import LeaseLost, StoreError
 from tuner.exchange import Failure, Report
 from tuner.search.record import StudyRecord
 from tuner.store.journal import MemoryJournal
@@ -132,7 +133,7 @@ def test_weights_whose_score_is_not_the_recorded_one_are_never_the_best():
     again = record.next_assignment()
     record.report(again, report(2, 0.9, **saved(2, 0.9)))  # a device that does not repeat bit for bit
     assert trial(record, 0).values == [(1, 0.5), (2, 0.7)]
-    assert trial(record, 0).checkpoint["score"] == 0.5
+    assert trial(record, 0).best_checkpoint["score"] == 0.5
 
 
 def test_the_third_loss_of_a_trial_fails_it():
@@ -178,7 +179,7 @@ def test_a_rebuilt_record_has_the_same_rungs_counts_and_trials_in_flight():
 
     rebuilt = new_record(journal)
     assert rebuilt.rungs == record.rungs
-    assert rebuilt.trials_done == record.trials_done == 2
+    assert [trial.state for trial in rebuilt.records()] == ["complete", "pruned", "queued"]
     again = rebuilt.next_assignment()
     assert (again.number, again.attempt, again.start_epoch, again.params) == (2, 2, 1, in_flight.params)
 
@@ -204,13 +205,47 @@ def test_a_search_interrupted_at_any_point_suggests_what_the_uninterrupted_one_d
     assert run(new_record(trials=16, seed=1), 1) != whole[:1]
 
 
-def test_a_search_whose_first_trials_all_fail_by_an_error_gives_up_and_says_which():
+def fail_early(record, details):
+    for detail in details:
+        record.report(record.next_assignment(), Failure("error", detail))
+
+
+def test_a_search_whose_first_trials_all_fail_by_the_same_error_gives_up_and_says_which():
+    record = new_record()
+    fail_early(record, ["no space left on device"] * 3)
+    assert record.next_assignment() is None
+    assert record.fatal_error == "no space left on device"
+    assert record.exhausted
+
+
+def test_different_errors_of_single_configurations_do_not_end_a_search():
+    record = new_record()
+    fail_early(record, ["depth = 7 is too deep", "depth = 8 is too deep", "depth = 6 is too deep"])
+    assert record.next_assignment().number == 3
+
+
+def test_a_trial_that_still_runs_may_prove_that_not_all_fail():
+    record = new_record()
+    healthy = record.next_assignment()
+    fail_early(record, ["depth = 8 is too deep"] * 3)
+    assert record.next_assignment() is None
+    assert (record.fatal_error, record.exhausted) == (None, False)
+    record.report(healthy, report(1, 0.5))
+    assert record.next_assignment().number == 4
+
+
+def test_workers_that_are_all_lost_before_any_epoch_end_the_search_with_the_cause():
     record = new_record()
     for _ in range(3):
-        record.report(record.next_assignment(), Failure("error", "no space left on device"))
-    assert record.fatal_error == "no space left on device"
+        record.lose(record.next_assignment(), "ModuleNotFoundError: No module named 'tuner'")
     assert record.next_assignment() is None
-    assert record.exhausted
+    assert "ModuleNotFoundError" in record.fatal_error
+
+
+def test_a_new_life_tries_again_what_failed_before():
+    journal = MemoryJournal()
+    fail_early(new_record(journal), ["no space left on device"] * 3)
+    assert new_record(journal).next_assignment().number == 3
 
 
 def test_divergence_alone_never_ends_a_search():
@@ -218,6 +253,29 @@ def test_divergence_alone_never_ends_a_search():
     for _ in range(5):
         record.report(record.next_assignment(), Failure("diverged", "loss nan"))
     assert record.fatal_error is None
+
+
+def test_a_trial_runs_for_others_only_if_it_was_launched_in_the_life_of_the_living_driver():
+    journal = MemoryJournal()
+    first = new_record(journal)
+    first.next_assignment()
+    first.next_assignment()
+    second = new_record(journal)
+    second.next_assignment()
+    driver = {"pid": 1}
+    assert [trial.state for trial in read_study(new_spec(), journal, driver).trials] == ["running", "queued"]
+    assert [trial.state for trial in read_study(new_spec(), journal, None).trials] == ["queued", "queued"]
+
+
+def test_an_error_of_the_store_is_remembered_for_the_driver():
+    record = new_record()
+    refused = LeaseLost("taken over")
+    with pytest.raises(LeaseLost), record.first_error():
+        raise refused
+    with pytest.raises(StoreError), record.first_error():
+        raise StoreError("a later one")
+    assert record.error is refused
+    assert record.stopping
 
 
 def test_plain_optuna_reads_the_study_with_every_report_and_the_truthful_states():

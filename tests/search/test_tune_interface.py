@@ -36,7 +36,7 @@ def simulate(searcher, scheduler, *, workers, results=lambda number, epoch: None
             if suggestion is None:
                 break
             free -= 1
-            trial = SimpleNamespace(trial_id=trial_id, get_error=lambda: None, **suggestion)
+            trial = SimpleNamespace(trial_id=trial_id, error_file=None, **suggestion)
             begin(trial, trial.start_epoch + 1)
         now_s, _, trial, epoch = heapq.heappop(events)
         outcome = results(trial.number, epoch)
@@ -89,7 +89,7 @@ def test_finished_is_said_only_when_nothing_runs_or_waits():
     searcher, scheduler = new_search(new_spec(trials=1), MemoryJournal())
     searcher.suggest("a")
     assert searcher.suggest("b") is None
-    trial = SimpleNamespace(trial_id="a", get_error=lambda: None)
+    trial = SimpleNamespace(trial_id="a", error_file=None)
     scheduler.on_trial_error(None, trial)
     searcher.on_trial_complete("a", error=True)
     assert searcher.suggest("c")["attempt"] == 2
@@ -112,6 +112,19 @@ def test_lost_workers_cost_no_trial():
     assert sorted(order) == list(range(12))
     attempts = {record.number: record.attempt for record in searcher.record.records()}
     assert {number for number, attempt in attempts.items() if attempt == 2} == {3, 7}
+
+
+def test_the_cause_of_a_loss_is_the_line_in_which_python_names_it(tmp_path):
+    notes = tmp_path / "error.txt"
+    notes.write_text(
+        "Failure # 1\nTraceback (most recent call last):\nRuntimeError: CUDA error: misaligned address\n\n"
+    )
+    searcher, scheduler = new_search(new_spec(), MemoryJournal())
+    for attempt in range(3):
+        searcher.suggest(f"a{attempt}")
+        scheduler.on_trial_error(None, SimpleNamespace(trial_id=f"a{attempt}", error_file=str(notes)))
+        searcher.on_trial_complete(f"a{attempt}", error=True)
+    assert "CUDA error: misaligned address" in searcher.record.records()[0].reason["detail"]
 
 
 def test_a_trial_stopped_from_outside_is_still_in_flight():

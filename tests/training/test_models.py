@@ -20,6 +20,8 @@ _KERAS: dict[str, Any] = {"padding": "valid", "norm": "none", "head": "flatten",
         (Hyperparameters(depth=3, width_cap=64, dense=64, **_KERAS), (1, 28, 28), 60_554),
         (Hyperparameters(depth=2, dense=64, **_KERAS), (1, 28, 28), 121_930),
         (Hyperparameters(depth=2, dense=64, **_KERAS), (3, 32, 32), 167_562),
+        # TensorFlow's tutorial: its third convolution is not pooled
+        (Hyperparameters(depth=3, width_cap=64, pooled_stages=2, dense=64, **_KERAS), (3, 32, 32), 122_570),
     ],
 )
 def test_the_classic_keras_networks_are_points_of_the_family(hp, input_shape, count) -> None:

@@ -5,8 +5,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted (143 by SIGTERM).
 
 from __future__ import annotations
 
+import itertools
 import logging
-import os
 import sys
 from typing import Annotated
 
@@ -15,9 +15,8 @@ from typer.exceptions import TyperException
 
 from tuner import __version__
 from tuner.cli import exporting, looking, managing, searching, spaces
-from tuner.errors import TunerError
-
-DEBUG_VARIABLE = "TUNER_DEBUG"
+from tuner.errors import TunerError, first_line
+from tuner.settings import DEBUG_VARIABLE, load_settings
 
 app = typer.Typer(
     name="tuner",
@@ -48,11 +47,14 @@ for module in (searching, looking, exporting, managing, spaces):
 def main() -> None:
     """Entry point of the `tuner` command: runs it and turns every error into one line and an exit code."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get(DEBUG_VARIABLE))
+    debug = len(arguments) < len(sys.argv) - 1 or load_settings().debug
     _configure_logging(debug)
     try:
         code = app(args=arguments, prog_name="tuner", standalone_mode=False)
     except TyperException as error:
+        if getattr(error, "param", None) is None and error.format_message().startswith("Usage:"):
+            typer.echo(error.format_message())  # a command group without a command: its help is the answer
+            sys.exit(0)
         code = _fail(_usage_message(error, arguments), 2)
     except TunerError as error:
         if debug:
@@ -60,15 +62,10 @@ def main() -> None:
         code = _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except BrokenPipeError:
-        # The reader of our output has enough (`tuner trials | head`): no error, but nothing may be flushed to it now.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
-        code = 0
     except Exception as error:
         if debug:
             raise
-        text = str(error).splitlines()
-        what = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+        what = f"{type(error).__name__}: {first_line(error)}"
         code = _fail(f"{what}; this is a mistake in tuner, run again with --debug to see where", 1)
     sys.exit(code or 0)
 
@@ -77,7 +74,7 @@ def _usage_message(error: TyperException, arguments: list[str]) -> str:
     """The parser's message, with the value that it leaves out and the command that tells more."""
     message = error.format_message()
     option_names = getattr(getattr(error, "param", None), "opts", [])
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*arguments, ""]):
         name, equals, value = word.partition("=")
         if name in option_names:
             message += f", got {value if equals else following!r}"

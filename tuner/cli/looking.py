@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tuner.cli.options import Json, Name, Redis, open_store
+from tuner.errors import StoreError, StudyNotFound
 
 if TYPE_CHECKING:
     from tuner.study import Study
@@ -75,7 +76,14 @@ def list_studies(as_json: Json = False, redis: Redis = None) -> None:
     from tuner.store import catalog
 
     client, _ = open_store(redis)
-    entries = [(created_s, user, load_study(client, name)) for name, created_s, user in catalog.list_studies(client)]
+    entries = []
+    for name, created_s, user in catalog.list_studies(client):
+        try:
+            entries.append((created_s, user, load_study(client, name)))
+        except StudyNotFound:
+            continue  # deleted a moment ago
+        except StoreError as error:
+            typer.echo(f"warning: study {name} cannot be read: {error}", err=True)
     if as_json:
         _print_json([_list_entry(created_s, user, study) for created_s, user, study in entries])
         return

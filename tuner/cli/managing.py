@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli.options import Name, Redis, open_store
-from tuner.errors import UsageError
+from tuner.errors import TunerError, UsageError
 from tuner.settings import load_settings
 
 store = typer.Typer(help="The private Redis of this user, used when no --redis is given.", no_args_is_help=True)
@@ -39,24 +39,47 @@ def stop(
 
 
 def delete(
-    name: Annotated[str, typer.Argument(help="Study.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    name: Name = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; NAME must be given then.")] = False,
     redis: Redis = None,
 ) -> None:
     """Delete a study: its record and its checkpoints. Refused while a driver runs it."""
-    from tuner.spec import StudySpec
     from tuner.store import catalog
 
+    if yes and name is None:
+        raise UsageError("--yes needs NAME: nothing is deleted unasked because it happens to be the newest")
     client, _ = open_store(redis)
-    spec = StudySpec.from_json(catalog.read_spec(client, name))
-    folder = Path(spec.storage) / name
-    if not yes and not typer.confirm(f"delete study {name} and its checkpoints in {folder}?"):
+    name = name or catalog.newest(client)
+    folder = _checkpoint_folder(catalog.read_spec(client, name), name)
+    if not yes and not _confirmed(f"delete study {name} and its checkpoints{f' in {folder}' if folder else ''}?"):
+        typer.echo("nothing is deleted")
         raise typer.Exit(1)
     catalog.delete_study(client, name)
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        raise UsageError(f"study {name} is deleted, but its checkpoints in {folder} could not be: delete that folder")
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            raise TunerError(f"study {name} is deleted, but not its checkpoints in {folder}: delete that folder")
     typer.echo(f"deleted study {name}")
+
+
+def _checkpoint_folder(spec_json: str, name: str) -> Path | None:
+    """Where its checkpoints are; None if the spec cannot be read, which must not keep the study from being deleted."""
+    from tuner.spec import StudySpec
+
+    try:
+        return Path(StudySpec.from_json(spec_json).storage) / name
+    except TunerError as error:
+        typer.echo(f"warning: {error}; its checkpoints, if there are any, are not deleted", err=True)
+        return None
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        raise UsageError(
+            "nobody answered, so nothing is deleted: give NAME and --yes to delete without a question"
+        ) from None
 
 
 @store.command()
@@ -79,7 +102,7 @@ def stop_store() -> None:
     connection = client.connect(embedded.ensure_running(home))
     for name, _, _ in catalog.list_studies(connection):
         if lease.holder(connection, name) is not None:
-            raise UsageError(f"study {name} runs and needs its store: stop it first with `tuner stop {name}`")
+            raise TunerError(f"study {name} runs and needs its store: stop it first with `tuner stop {name}`")
     embedded.stop(home)
     typer.echo("stopped")
 

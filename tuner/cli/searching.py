@@ -11,7 +11,7 @@ import typer
 from tuner.cli.options import Address, Name, Redis, TimeBudget, absolute, open_store, parse_seconds
 
 if TYPE_CHECKING:
-    from tuner.search.driver import Stop
+    from tuner.search.stopping import Stop
     from tuner.spec import Resources
     from tuner.study import Study
 
@@ -76,6 +76,9 @@ def search(
             "(default ~/.local/share/tuner/data).",
         ),
     ] = None,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", envvar="TUNER_KEEP_ALL", help="Keep the checkpoints of all trials.")
+    ] = False,
     seed: Annotated[
         int, typer.Option(envvar="TUNER_SEED", min=0, help="Of the sampler, the split and the weights.")
     ] = 0,
@@ -108,6 +111,7 @@ def search(
         name=name,
         address=address,
         seed=seed,
+        keep_all=keep_all,
         image_size=image_size,
     )
     _conclude(*launch.search(request, client, settings, Console()))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -18,14 +19,15 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner import asha
+from tuner.errors import TunerError
 from tuner.exchange import Assignment, Failure, Report
 from tuner.search.sampler import suggest
 from tuner.spec import StudySpec
 from tuner.store.journal import Journal
-from tuner.study import TRIALS_WANTED, TrialRecord, fold_trial
+from tuner.study import LIFE, TRIALS_WANTED, TrialRecord, fold_trial
 
 MAX_LOSSES = 3  # attempts that may be lost with their worker before the trial itself is taken to be the cause
-SAME_ERRORS = 3  # trials that fail by an error, with no epoch ever reported, before the search gives up
+SAME_ERRORS = 3  # attempts that end by the same error, with no epoch ever reported, before the search gives up
 
 
 class StudyRecord:
@@ -38,11 +40,12 @@ class StudyRecord:
         self.spec = spec
         self.rungs: dict[int, list[float]] = {level: [] for level in spec.rungs()}
         self.live: dict[int, Assignment] = {}
-        self.trials_done = 0
         self.fatal_error: str | None = None
+        self.error: TunerError | None = None
         self._journal = journal
         self._on_change = on_change
         self._stopping = threading.Event()
+        self._early_errors: Counter[str] = Counter()
         self._distributions = spec.space.distributions()
         self._open_study()
         self._fold()
@@ -64,10 +67,11 @@ class StudyRecord:
             for level, scores in self.rungs.items():
                 if level in trial.intermediate_values:
                     scores.append(trial.intermediate_values[level])
-            if trial.state.is_finished():
-                self.trials_done += 1
-            else:
+            if not trial.state.is_finished():
                 self._queue.append(trial.number)
+        self._any_epoch = any(trial.intermediate_values for trial in self._trials())
+        self.life: int = self._study.user_attrs.get(LIFE, 0) + 1
+        self._study.set_user_attr(LIFE, self.life)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -80,13 +84,29 @@ class StudyRecord:
 
     def records(self) -> list[TrialRecord]:
         """All trials, by number. Trials that wait for a worker again are still `running` to Optuna, here queued."""
-        return [fold_trial(self.spec, trial, driver_alive=trial.number in self.live) for trial in self._trials()]
+        return [self._record_of(trial) for trial in self._trials()]
+
+    def _record_of(self, trial: FrozenTrial) -> TrialRecord:
+        return fold_trial(self.spec, trial, life=self.life if trial.number in self.live else None)
 
     def want_trials(self, trials: int) -> None:
         """Change the total number of trials wanted."""
         if trials != self.trials_wanted:
             self._study.set_user_attr(TRIALS_WANTED, trials)
             self.trials_wanted = trials
+
+    @contextmanager
+    def first_error(self) -> Iterator[None]:
+        """Remember an error that passes through, and launch nothing more.
+
+        Tune turns what its searcher and scheduler raise into text; the driver finds the error itself in `error`.
+        """
+        try:
+            yield
+        except TunerError as error:
+            self.error = self.error or error
+            self.stop()
+            raise
 
     # What to run
 
@@ -106,7 +126,7 @@ class StudyRecord:
 
     def next_assignment(self) -> Assignment | None:
         """The next attempt to launch: trials in flight first, then new ones; None if there is nothing now."""
-        if self.stopping:
+        if self._gives_up() or self.stopping:
             return None
         if self._queue:
             assignment = self._continue(self._queue[0])
@@ -129,7 +149,7 @@ class StudyRecord:
                     state=TrialState.RUNNING,
                     params=params,
                     distributions=self._distributions,
-                    user_attrs={"attempt": 1},
+                    user_attrs={"attempt": 1, "life": self.life},
                 )
             )
         return Assignment(number, attempt=1, params=params, start_epoch=0, checkpoint=None)
@@ -140,6 +160,7 @@ class StudyRecord:
         checkpoint = trial.user_attrs.get("checkpoint")
         with self._journal.transition():
             self._set(number, "attempt", attempt)
+            self._set(number, "life", self.life)
         start_epoch = checkpoint["epoch"] if checkpoint else 0
         return Assignment(number, attempt, dict(trial.params), start_epoch, checkpoint)
 
@@ -156,8 +177,9 @@ class StudyRecord:
             self._fail(number, report)
             return False
         finished = self._record_epoch(number, assignment.attempt, report)
+        self._any_epoch = True
         if finished:
-            self._finished(number)
+            del self.live[number]
         self._changed(number)
         return not finished and not self.stopping
 
@@ -203,42 +225,50 @@ class StudyRecord:
         number = assignment.number
         if self.live.get(number) != assignment:
             return
+        self._early_errors[f"the worker is lost before it reports an epoch ({detail})"] += 1
         losses = self._trial(number).user_attrs.get("losses", 0) + 1
         if losses >= MAX_LOSSES:
             self._fail(number, Failure("lost", f"{losses} workers were lost with it, the last one: {detail}"))
             return
         with self._journal.transition():
             self._set(number, "losses", losses)
+            self._set(number, "life", 0)
         del self.live[number]
         self._queue.append(number)
         self._changed(number)
 
     def release(self, assignment: Assignment) -> None:
         """The attempt was stopped from outside before the trial ended; it stays in flight for a later life."""
-        if self.live.get(assignment.number) == assignment:
-            del self.live[assignment.number]
-            self._queue.append(assignment.number)
-            self._changed(assignment.number)
+        number = assignment.number
+        if self.live.get(number) == assignment:
+            del self.live[number]
+            self._queue.append(number)
+            self._changed(number)
 
     def _fail(self, number: int, failure: Failure) -> None:
         with self._journal.transition():
             self._set(number, "reason", failure.as_reason())
             self._end(number, TrialState.FAIL, None)
-        self._finished(number)
-        self._give_up_if_all_fail(failure)
+        del self.live[number]
+        if failure.kind == "error":
+            self._early_errors[failure.detail] += 1
         self._changed(number)
 
-    def _give_up_if_all_fail(self, failure: Failure) -> None:
-        """An error that meets every configuration is not the configurations' fault: stop while little is lost."""
-        reasons = [trial.user_attrs["reason"] for trial in self._trials() if trial.state == TrialState.FAIL]
-        errors = sum(reason["kind"] == "error" for reason in reasons)
-        if errors >= SAME_ERRORS and not any(trial.intermediate_values for trial in self._trials()):
-            self.fatal_error = failure.detail
-            self.stop()
+    def _gives_up(self) -> bool:
+        """Whether nothing is launched because all that ran failed in the same way, before any epoch was reported.
 
-    def _finished(self, number: int) -> None:
-        del self.live[number]
-        self.trials_done += 1
+        What meets every configuration is not the configurations' fault: stop while little is lost. While a trial still
+        runs it may prove the contrary, so the search only waits.
+        """
+        if self._any_epoch or not self._early_errors:
+            return False
+        error, count = self._early_errors.most_common(1)[0]
+        if count < SAME_ERRORS:
+            return False
+        if not self.live and self.fatal_error is None:
+            self.fatal_error = error
+            self.stop()
+        return True
 
     def _set(self, number: int, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._trial_id(number), key, value)
@@ -248,4 +278,4 @@ class StudyRecord:
 
     def _changed(self, number: int) -> None:
         if self._on_change is not None:
-            self._on_change(fold_trial(self.spec, self._trial(number), driver_alive=number in self.live))
+            self._on_change(self._record_of(self._trial(number)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -22,14 +23,25 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         result: {"report": Report or Failure}; Tune's own entries beside it are not looked at.
         """
         assignment = self._searcher.assignments[trial.trial_id]
-        goes_on = self._searcher.record.report(assignment, result["report"])
+        record = self._searcher.record
+        with record.first_error():
+            goes_on = record.report(assignment, result["report"])
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP  # type: ignore[no-any-return]
 
     def on_trial_error(self, _tune_controller: Any, trial: Any) -> None:
         """The attempt's worker is gone; says why in the record, which the searcher alone could not know."""
-        cause = trial.get_error()
-        detail = type(cause).__name__ if cause is not None else "the worker process ended"
-        self._searcher.record.lose(self._searcher.assignments[trial.trial_id], detail)
+        record = self._searcher.record
+        with record.first_error():
+            record.lose(self._searcher.assignments[trial.trial_id], _cause(trial.error_file))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"study": self._searcher.record.spec.name}
+
+
+def _cause(error_file: str | None) -> str:
+    """One line out of the file in which Tune notes the error of an attempt: the last one, where Python names it."""
+    try:
+        lines = [line.strip() for line in Path(error_file or "").read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        lines = []
+    return next((line[:200] for line in reversed(lines) if line), "its process ended")

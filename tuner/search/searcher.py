@@ -27,7 +27,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
         FINISHED is final for Tune, and None with nothing running blocks its loop: hence `exhausted` and not "no trial".
         """
-        assignment = self.record.next_assignment()
+        with self.record.first_error():
+            assignment = self.record.next_assignment()
         if assignment is None:
             return Searcher.FINISHED if self.record.exhausted else None
         self.assignments[trial_id] = assignment
@@ -44,10 +45,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     ) -> None:
         """Tune is done with the attempt: lost with its worker, stopped from outside, or ended by a decision."""
         assignment = self.assignments.pop(trial_id)
-        if error:
-            self.record.lose(assignment, "the worker process ended")
-        else:
-            self.record.release(assignment)
+        with self.record.first_error():
+            if error:
+                self.record.lose(assignment, "its process ended")
+            else:
+                self.record.release(assignment)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the only state."""

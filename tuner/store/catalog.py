@@ -10,7 +10,7 @@ import redis
 from tuner.errors import StoreError, StudyExists, StudyNotFound
 from tuner.store.client import load_script, redis_errors, server_time_s
 from tuner.store.identity import user_name
-from tuner.store.keys import NAME_LENGTH, STUDIES, StudyKeys
+from tuner.store.keys import NAME_LENGTH, STUDIES, StudyKeys, check_name
 from tuner.store.lease import STOP, STOP_NOW, dead_holder, holder, lease_held
 
 _NAMES_IN_AN_ERROR = 5
@@ -24,9 +24,14 @@ def create_study(client: redis.Redis, name: str, spec_json: str) -> None:
         created = json.dumps({"created_s": server_time_s(client), "user": user_name()}, sort_keys=True)
         is_new = script([keys.spec, STUDIES], [name, spec_json, created])
     if not is_new:
-        raise StudyExists(
-            f"there is a study {name!r} already; go on with it by `tuner resume {name}`, or choose another --name"
-        )
+        raise _exists(name)
+
+
+def refuse_existing(client: redis.Redis, name: str) -> None:
+    """Raises what `create_study` would, before anything is prepared in vain."""
+    with redis_errors(f"looking for study {name!r}"):
+        if client.exists(StudyKeys(name).spec):
+            raise _exists(name)
 
 
 def read_spec(client: redis.Redis, name: str) -> str:
@@ -63,7 +68,7 @@ def newest(client: redis.Redis) -> str:
 
 def free_name(client: redis.Redis, base: str) -> str:
     """The first of `base`, `base-2`, `base-3`... that no study has. Raises UsageError if `base` cannot name a study."""
-    StudyKeys(base)
+    base = check_name(base[:NAME_LENGTH])
     for number in itertools.count(1):
         suffix = "" if number == 1 else f"-{number}"
         keys = StudyKeys(base[: NAME_LENGTH - len(suffix)] + suffix)
@@ -102,6 +107,12 @@ def request_stop(client: redis.Redis, name: str, now: bool) -> bool:
     with redis_errors(f"asking study {name!r} to stop"):
         client.set(keys.control, STOP_NOW if now else STOP)
     return True
+
+
+def _exists(name: str) -> StudyExists:
+    return StudyExists(
+        f"there is a study {name!r} already; go on with it by `tuner resume {name}`, or choose another --name"
+    )
 
 
 def _not_found(client: redis.Redis, name: str | None) -> StudyNotFound:

@@ -166,6 +166,16 @@ def holder(client: redis.Redis, name: str) -> Holder | None:
     return None if found.is_gone() else found
 
 
+def refuse_if_held(client: redis.Redis, name: str) -> None:
+    """Raises what `acquire` would now, before anything is prepared in vain."""
+    if holder(client, name) is not None:
+        keys = StudyKeys(name)
+        with redis_errors(f"reading the lease of study {name!r}"):
+            text, expires_ms = client.get(keys.lease), client.pttl(keys.lease)
+        if text is not None:
+            raise lease_held(name, str(text), int(expires_ms))
+
+
 def dead_holder(client: redis.Redis, keys: StudyKeys) -> str:
     """The text of the lease if its process is provably gone, else "": the one that a script may treat as no lease."""
     text = _read(client, keys)

@@ -40,6 +40,7 @@ class Hyperparameters:
     kernel_size: int = _integer(3, 1, 11, "side of the convolution kernels in pixels, odd")
     padding: str = _choice("same", ("same", "valid"), "'same' keeps the picture's size, 'valid' is Keras's default")
     activation: str = _choice("relu", ("relu", "gelu", "silu", "tanh", "sigmoid"), "after each convolution and dense")
+    pooled_stages: int = _integer(8, 0, 8, "stages, from the first, that end with pooling")
     pooling: str = _choice("max", ("max", "avg"), "2 x 2, at the end of each stage while the picture allows it")
     norm: str = _choice("batch", ("batch", "none"), "after each convolution")
     dropout: float = _number(0.0, 0.0, 0.95, "share of activations dropped after each stage")
@@ -71,11 +72,6 @@ class Hyperparameters:
 
 
 _FIELDS: dict[str, Field[Any]] = {entry.name: entry for entry in fields(Hyperparameters)}
-
-
-def names() -> list[str]:
-    """The names of all hyperparameters, in the order of the class."""
-    return list(_FIELDS)
 
 
 def kind(key: str) -> type:

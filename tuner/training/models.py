@@ -65,7 +65,8 @@ def build(hp: Hyperparameters, input_shape: tuple[int, int, int], classes: int) 
             if hp.padding == "valid":
                 height, width = height - hp.kernel_size + 1, width - hp.kernel_size + 1
                 _check_size(hp, height, width, stage, input_shape)
-            pools = position == hp.convs_per_stage - 1 and min(height, width) >= 2
+            last = position == hp.convs_per_stage - 1
+            pools = last and stage < hp.pooled_stages and min(height, width) >= 2
             layers += _convolution(hp, channels, wide, pools)
             channels = wide
             if pools:

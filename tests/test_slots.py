@@ -1,0 +1,52 @@
+"""How many trials run at once, from what the machines have and what the user asked for."""
+
+import pytest
+
+from tuner.errors import ClusterError
+from tuner.slots import Node, Slots, count_slots
+from tuner.spec import Resources
+
+GPU_NODES = [Node(cpus=32, gpus=4), Node(cpus=32, gpus=4)]
+CPU_NODES = [Node(cpus=8, gpus=0)] * 8
+
+
+def count(nodes, **resources):
+    return count_slots(nodes, Resources(**resources), "the cluster")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "resources", "expected"),
+    [
+        (GPU_NODES, {"gpus": 8}, Slots(8, 1, 1.0, 1)),
+        (GPU_NODES, {"gpus": None}, Slots(8, 1, 1.0, 1)),
+        (GPU_NODES, {"gpus": 2, "trials_per_gpu": 4}, Slots(8, 1, 0.25, 1)),
+        (GPU_NODES, {"gpus": 0, "workers": 4}, Slots(4, 16, 0.0, 16)),
+        ([Node(16, 0)], {"gpus": 0, "workers": 2}, Slots(2, 8, 0.0, 8)),
+        (CPU_NODES, {"gpus": 0, "workers": 2}, Slots(2, 8, 0.0, 8)),  # not 32, which no machine has
+        ([Node(6, 0), Node(6, 0)], {"gpus": 0, "workers": 3}, Slots(3, 3, 0.0, 3)),  # 4 would leave room for two only
+        ([Node(0, 0), Node(4, 0)], {"gpus": 0, "workers": 2}, Slots(2, 2, 0.0, 2)),  # a head node without CPUs
+    ],
+)
+def test_each_trial_fits_on_a_machine_and_all_have_room(nodes, resources, expected):
+    assert count(nodes, **resources) == expected
+
+
+def test_fewer_gpus_than_asked_for_is_said_and_the_search_starts_with_those():
+    slots = count(GPU_NODES, gpus=16)
+    assert (slots.count, slots.notes) == (8, ("the cluster has 8 of the 16 GPUs asked for: starting with 8",))
+
+
+def test_fewer_cpus_than_workers_is_said_and_the_search_starts_with_those():
+    slots = count([Node(2, 0), Node(1, 0)], gpus=0, workers=9)
+    assert slots == Slots(3, 1, 0.0, 1, ("the cluster has 3 CPUs: 3 trials at once, not 9",))
+
+
+def test_no_gpu_at_all_is_refused_by_number_and_named_without():
+    with pytest.raises(ClusterError, match="the cluster has no GPU, 2 asked for: give --gpus 0"):
+        count(CPU_NODES, gpus=2)
+    assert count(CPU_NODES, gpus=None, workers=2).notes == ("the cluster has no GPU: training on CPUs",)
+
+
+def test_no_cpu_at_all_is_refused():
+    with pytest.raises(ClusterError, match="no CPU that trials may use"):
+        count([Node(0, 0)], gpus=0)

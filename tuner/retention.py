@@ -1,0 +1,35 @@
+"""Which checkpoint files stay: the last and best of running and complete trials; none of pruned and failed ones."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tuner.spec import StudySpec
+from tuner.study import TrialRecord
+
+
+def trial_folder(storage: str, study: str, number: int) -> Path:
+    """Where the checkpoints of a trial are, a folder for each attempt."""
+    return Path(storage) / study / f"trial-{number:05d}"
+
+
+def discard_checkpoints(spec: StudySpec, trial: TrialRecord) -> None:
+    """Delete what an ended trial does not need any more; called again after a crash, it finishes what was left.
+
+    A file that cannot be deleted stays: nothing of the study depends on its absence.
+    """
+    if spec.keep_all or trial.state not in ("complete", "pruned", "failed"):
+        return
+    folder = trial_folder(spec.storage, spec.name, trial.number)
+    kept = {Path(ref["path"]) for ref in (trial.checkpoint, trial.best_checkpoint) if ref is not None}
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for attempt in folder.glob("attempt-*"):
+        if not any(path.parent == attempt for path in kept):
+            shutil.rmtree(attempt, ignore_errors=True)
+            continue
+        for file in attempt.iterdir():
+            if file not in kept:
+                file.unlink(missing_ok=True)
