@@ -148,4 +148,4 @@ def test_make_demo_ends_with_an_exported_model_that_reads_digits():
     metrics = json.loads((ROOT / "demo" / "best" / "metrics.json").read_text())
     assert metrics["accuracy"] >= 0.97
     assert (ROOT / "demo" / "best" / "model.onnx").is_file()
-    assert "demo/best/" in result.stdout.splitlines()[-3]
+    assert "model and model card:   demo/best/" in result.stdout.splitlines()
