@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test soak lint clean
 
 demo: export TUNER_HOME := $(CURDIR)/demo/home
 demo: $(VENV)/.installed
@@ -22,6 +22,10 @@ demo: $(VENV)/.installed
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Ten minutes of random kills of a real search; results in benchmarks/results/soak.json.
+soak: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/soak.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

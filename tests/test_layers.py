@@ -29,6 +29,7 @@ DOORS = {
     "training/config.py": set(),
     "training/dataspec.py": set(),
     "training/checkpoint_ref.py": set(),
+    "doctor.py": {"torch"},
     "export": {"torch", "onnx", "onnxruntime", "safetensors"},
 }
 # Path prefix -> packages of ours that it may not import.

@@ -110,3 +110,9 @@ def test_a_terminal_gets_the_table_and_a_pipe_gets_lines():
     spec = new_spec()
     assert isinstance(progress_for(Console(file=io.StringIO(), force_terminal=True), spec, [], 4), LiveTable)
     assert isinstance(progress_for(Console(file=io.StringIO()), spec, [], 4), PlainLines)
+
+
+def test_trials_that_continue_others_are_counted_beside_those_wanted():
+    trials = [new_trial(0, state="complete"), new_trial(1, state="queued", continues=0, max_epochs=27)]
+    view = SearchView(new_spec(), trials, 1, lambda: 0.0)
+    assert view.summary().startswith("1/2 trials done")

@@ -53,3 +53,13 @@ def test_everything_is_kept_if_the_user_said_so(files, tmp_path):
     _, paths = files
     discard_checkpoints(new_spec(storage=str(tmp_path), keep_all=True), new_trial(0, state="pruned"))
     assert left(tmp_path) == set(paths.values())
+
+
+def test_what_cannot_be_deleted_stays_and_the_rest_goes(files, tmp_path):
+    spec, paths = files
+    last, best = paths[2, "epoch-0003"], paths[2, "best-0003"]
+    for name in ("a", "z"):
+        (last.parent / name).mkdir()  # no file: it cannot be unlinked
+    trial = new_trial(0, state="complete", checkpoint=new_ref(str(last)), best_checkpoint=new_ref(str(best)))
+    discard_checkpoints(spec, trial)
+    assert left(tmp_path) == {last, best}

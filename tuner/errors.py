@@ -27,6 +27,12 @@ class StoreError(TunerError):
     """Redis is unreachable, refuses, is configured so that it would lose data, or holds something unreadable."""
 
 
+class StoreUnavailable(StoreError):
+    """Redis does not answer, or takes no writes for now; the same command may succeed later. 69 is EX_UNAVAILABLE."""
+
+    exit_code = 69
+
+
 class StudyNotFound(TunerError):
     """No study of that name is in the store."""
 

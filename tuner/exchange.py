@@ -17,6 +17,9 @@ class Assignment:
 
     start_epoch: epochs already trained; the worker's first report is of epoch start_epoch + 1.
     checkpoint: {path, sha256, epoch, score} to go on from, or None to begin.
+    previous: the one before it, should that be damaged.
+    max_epochs: where the trial ends; 0: where the spec says.
+    continued_from: the epoch to which `checkpoint` was trained by the trial that this one trains longer, else 0.
     """
 
     number: int
@@ -24,6 +27,9 @@ class Assignment:
     params: dict[str, Any]
     start_epoch: int = 0
     checkpoint: dict[str, Any] | None = None
+    previous: dict[str, Any] | None = None
+    max_epochs: int = 0
+    continued_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,10 @@ class Report:
 
     epoch: 1-based. score: of the validation split, in the study's metric. seconds: training and validation.
     checkpoint, best: what the worker saved after this epoch, if it saved; both or neither.
-    restarted: why the attempt could not use its checkpoint and began at epoch 1 again; empty if it did not.
+    restarted: one line: why the attempt went back (a damaged checkpoint, or no memory for whole batches) and from
+        which epoch it went on; empty if it did not.
+    micro_batch: pictures that went through the network at once, for want of memory; 0: whole batches.
+    save_error: one line: why the checkpoint that was due could not be saved; empty if it was, or none was due.
     """
 
     epoch: int
@@ -44,14 +53,18 @@ class Report:
     checkpoint: CheckpointRef | None = None
     best: CheckpointRef | None = None
     restarted: str = ""
+    micro_batch: int = 0
+    save_error: str = ""
 
     def details(self) -> dict[str, Any]:
         """What the journal keeps beside the score, JSON-able."""
+        unusual = {"micro_batch": self.micro_batch, "save_error": self.save_error}
         return {
             "train_loss": self.train_loss,
             "val_loss": self.val_loss,
             "seconds": round(self.seconds, 4),
             "worker": self.worker,
+            **{key: value for key, value in unusual.items() if value},
         }
 
 

@@ -5,6 +5,7 @@ Reads the study, never the driver. Imports torch: import this module where it is
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -49,6 +50,8 @@ FILES = (ONNX_FILE, WEIGHTS_FILE, CONFIG_FILE, LABELS_FILE, METRICS_FILE, CARD_F
 TOLERANCE = 1e-4
 # Larger ones were slower on CPUs, and take memory in proportion.
 _BATCH = 128
+_SCRATCH = ".export-"
+_REREADS = 5
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,21 @@ class Exported:
     parity: Parity
 
 
-def export_best(study: Study, out: Path, *, cache: Path, force: bool = False, say: Callable[[str], None]) -> Exported:
+def export_best(
+    study: Study,
+    out: Path,
+    *,
+    cache: Path,
+    force: bool = False,
+    say: Callable[[str], None],
+    reread: Callable[[], Study] | None = None,
+) -> Exported:
     """Write the best epoch of `study` to the folder `out`, which is then either a whole export or as it was before.
 
     cache: folder of decoded data sets. force: replace an earlier export in `out`. say: gets lines of progress.
+    reread: reads the study anew; a search that still runs may have replaced the best weights since `study` was read.
+    An export that is killed leaves `out` as it was, or absent while it is replaced, and beside it a folder
+    `.<name>.export-...`, which the next export names.
 
     Raises UsageError if `out` is a file, or a non-empty folder and not to be replaced; ExportError if the study has
     nothing to export, its data set changed, ONNX and PyTorch disagree, or `out` cannot be written; CheckpointError if
@@ -90,14 +104,12 @@ def export_best(study: Study, out: Path, *, cache: Path, force: bool = False, sa
     """
     target = Path(os.path.realpath(out))
     _check_target(target, force)
-    trial, ref = _select(study)
-    say(f"exporting trial {trial}, epoch {ref.epoch} ({study.spec.metric} {ref.score:.4f})")
-    try:
-        trained = checkpoint.read(ref)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{error}; to export trial {trial}, put that file back as the search wrote it, or search again"
-        ) from error
+    for left in sorted(target.parent.glob(f".{glob.escape(target.name)}{_SCRATCH}*")):
+        earlier = " (the export before it is in old/ there)" if (left / "old").exists() else ""
+        say(f"{left} is of an export that was killed, or that still runs{earlier}: delete it if none does")
+    study, trial, ref, trained = _read_best(study, reread)
+    so_far = ", the best so far of a search that still runs" if study.driver is not None else ""
+    say(f"exporting trial {trial}, epoch {ref.epoch} ({study.spec.metric} {ref.score:.4f}){so_far}")
     info = _describe_unchanged(study.spec, cache)
     images, labels = load_test_split(study.spec.data, cache)
 
@@ -174,6 +186,25 @@ def _select(study: Study) -> tuple[int, CheckpointRef]:
     return best.trial, ref
 
 
+def _read_best(
+    study: Study, reread: Callable[[], Study] | None
+) -> tuple[Study, int, CheckpointRef, checkpoint.Checkpoint]:
+    """The study as it was when its best checkpoint was read and found whole, the trial's number, and the checkpoint."""
+    for _ in range(_REREADS):
+        trial, ref = _select(study)
+        try:
+            return study, trial, ref, checkpoint.read(ref)
+        except CheckpointError as error:
+            newer = reread() if reread is not None else study
+            # A file goes only after the journal has named its successor: if it names the same one, that one is damaged.
+            if _select(newer) == (trial, ref):
+                raise CheckpointError(
+                    f"{error}; to export trial {trial}, put that file back as the search wrote it, or search again"
+                ) from error
+            study = newer
+    raise ExportError(f"the best checkpoint of study {study.spec.name} was replaced each time it was read: try again")
+
+
 def _describe_unchanged(spec: StudySpec, cache: Path) -> DataInfo:
     info = describe(spec.data, cache)
     if info.fingerprint != spec.data_fingerprint:
@@ -188,10 +219,13 @@ def _describe_unchanged(spec: StudySpec, cache: Path) -> DataInfo:
 def _replacing(target: Path, force: bool) -> Iterator[Path]:
     """Give an empty folder to fill, which becomes `target` when the block ends well and vanishes otherwise."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}{_SCRATCH}", dir=target.parent) as scratch:
         new, old = Path(scratch, "new"), Path(scratch, "old")
         new.mkdir()
         yield new
+        # After a power cut the folder's new name must not stand before its content does.
+        for path in (*new.iterdir(), new):
+            _sync(path)
         # Again, for the export took a while.
         _check_target(target, force)
         try:
@@ -202,6 +236,14 @@ def _replacing(target: Path, force: bool) -> Iterator[Path]:
             if old.exists():
                 os.rename(old, target)
             raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _run_onnx(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from tuner import asha
-from tuner.errors import StudyExists
+from tuner.errors import DataError, StudyExists
 from tuner.progress import LiveTable, PlainLines, progress_for
 from tuner.settings import Settings
 from tuner.space import Space, load_space
 from tuner.spec import Resources, StudySpec
-from tuner.store import catalog, lease
+from tuner.store import catalog, embedded, lease
 from tuner.store.identity import user_name
 from tuner.store.journal import RedisJournal
 from tuner.store.keys import check_name
-from tuner.study import Study, TrialRecord, read_study
-from tuner.training.dataspec import DataSpec, resolve_dataset
+from tuner.study import Study, TrialRecord, read_study, refuse_fewer_epochs
+from tuner.training.dataspec import DataInfo, DataSpec, resolve_dataset
 
 if TYPE_CHECKING:
     import redis
@@ -51,6 +51,8 @@ class SearchRequest:
     seed: int = 0
     keep_all: bool = False
     image_size: int | None = None
+    progress_timeout_s: float | None = None
+    insecure: bool = False
 
 
 def default_space(dataset: str, *, gpus: bool) -> str:
@@ -74,20 +76,17 @@ def search(request: SearchRequest, client: redis.Redis, settings: Settings, cons
     if request.name is not None:
         catalog.refuse_existing(client, name)
 
-    from tuner.training.cache import describe
-
-    with console.status(f"reading data set {data.default_name} (decoded once per machine)"):
-        info = describe(data, settings.cache)
+    info = _describe(data, settings, console)
     _say(
         console,
         f"data set {info.name}: {len(info.classes)} classes, {info.train_size} training and {info.val_size} validation "
         f"pictures of {info.height} x {info.width} x {info.channels}; {info.test_source}",
     )
-    with _ray(console, request.address, request.resources) as (slots, dashboard_url):
+    with _ray(console, request.address, request.resources, request.insecure) as (slots, dashboard_url):
         space = chosen or load_space(default_space(dataset, gpus=slots.gpus > 0))
         spec = _create(client, new_spec(request, name, data, info.fingerprint, space), named=request.name is not None)
         _announce(console, spec, slots, dashboard_url, spec.trials, chosen is None)
-        return _run(spec, client, slots, settings, console)
+        return _run(spec, client, slots, settings, console, progress_timeout_s=request.progress_timeout_s)
 
 
 def resume(
@@ -97,23 +96,42 @@ def resume(
     console: Console,
     *,
     trials: int | None,
+    max_epochs: int | None,
     time_budget_s: float | None,
+    progress_timeout_s: float | None,
     address: str | None,
+    insecure: bool,
     wait_s: float,
     change: Callable[[Resources], Resources],
 ) -> tuple[Study, Stop]:
     """Go on with a study after any end. `change` replaces the resources that the user named anew.
 
-    Raises StudyNotFound, LeaseHeld if a driver runs it, ClusterError, and what `tuner.search.driver.run` raises.
+    Raises StudyNotFound, LeaseHeld if a driver runs it, DataError if the data set changed since the study began,
+    UsageError for fewer epochs than the study has, ClusterError, and what `tuner.search.driver.run` raises.
     """
     spec = StudySpec.from_json(catalog.read_spec(client, name))
     spec = replace(spec, resources=change(spec.resources))
     if wait_s == 0:
         lease.refuse_if_held(client, name)
-    with _ray(console, address, spec.resources) as (slots, dashboard_url):
-        wanted = trials or read_study(spec, RedisJournal(client, name), None).trials_wanted
-        _announce(console, spec, slots, dashboard_url, wanted, False)
-        return _run(spec, client, slots, settings, console, wait_s=wait_s, trials=trials, time_budget_s=time_budget_s)
+    known = read_study(spec, RedisJournal(client, name), None)
+    if max_epochs is not None:
+        refuse_fewer_epochs(max_epochs, known.max_epochs)
+    _refuse_changed_data(spec, settings, console)
+    with _ray(console, address, spec.resources, insecure) as (slots, dashboard_url):
+        shown = replace(spec, max_epochs=max_epochs or known.max_epochs)
+        _announce(console, shown, slots, dashboard_url, trials or known.trials_wanted, False)
+        return _run(
+            spec,
+            client,
+            slots,
+            settings,
+            console,
+            wait_s=wait_s,
+            trials=trials,
+            max_epochs=max_epochs,
+            time_budget_s=time_budget_s,
+            progress_timeout_s=progress_timeout_s,
+        )
 
 
 def load_study(client: redis.Redis, name: str | None) -> Study:
@@ -148,15 +166,30 @@ def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str
     )
 
 
+def _describe(data: DataSpec, settings: Settings, console: Console) -> DataInfo:
+    from tuner.training.cache import describe
+
+    with console.status(f"reading data set {data.default_name} (decoded once per machine)"):
+        return describe(data, settings.cache)
+
+
+def _refuse_changed_data(spec: StudySpec, settings: Settings, console: Console) -> None:
+    if _describe(spec.data, settings, console).fingerprint != spec.data_fingerprint:
+        raise DataError(
+            f"data set {spec.data.dataset} is not the one that study {spec.name} was created with (its files changed, "
+            f"or this machine has others): restore it, or start a new study"
+        )
+
+
 @contextmanager
-def _ray(console: Console, address: str | None, resources: Resources) -> Iterator[tuple[Slots, str]]:
+def _ray(console: Console, address: str | None, resources: Resources, insecure: bool) -> Iterator[tuple[Slots, str]]:
     """A connected Ray, with a line that says so while it starts."""
     from tuner.submit import ray_cluster
 
     status = console.status("starting Ray" if address is None else f"joining Ray at {address}")
     status.start()
     try:
-        with ray_cluster(address, resources) as slots_and_url:
+        with ray_cluster(address, resources, insecure=insecure) as slots_and_url:
             status.stop()
             yield slots_and_url
     finally:
@@ -204,9 +237,12 @@ def _run(
     *,
     wait_s: float = 0.0,
     trials: int | None = None,
+    max_epochs: int | None = None,
     time_budget_s: float | None = None,
+    progress_timeout_s: float | None = None,
 ) -> tuple[Study, Stop]:
     from tuner.search import driver
+    from tuner.search.watch import PROGRESS_TIMEOUT_S
 
     def show(known: list[TrialRecord], wanted: int) -> LiveTable | PlainLines:
         return progress_for(console, spec, known, wanted)
@@ -219,7 +255,10 @@ def _run(
         show=show,
         wait_s=wait_s,
         trials=trials,
+        max_epochs=max_epochs,
         time_budget_s=time_budget_s,
+        progress_timeout_s=progress_timeout_s or PROGRESS_TIMEOUT_S,
+        revive=embedded.reviver(settings.home, client),
     )
 
 

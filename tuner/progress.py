@@ -59,7 +59,7 @@ class SearchView:
         self.spec = spec
         self._lock = threading.Lock()  # the table is drawn by a thread of its own
         self._trials = {trial.number: trial for trial in trials}
-        self.trials_wanted = trials_wanted
+        self.trials_wanted = trials_wanted + sum(trial.continues is not None for trial in self._trials.values())
         self.clock = clock
         self._start_s = clock()
         self._done_before = self.done
@@ -177,7 +177,7 @@ class LiveTable:
             table.add_row(
                 str(trial.number),
                 Text(trial.state, style=_STYLES[trial.state]),
-                f"{epoch}/{self._view.spec.max_epochs}",
+                f"{epoch}/{trial.max_epochs or self._view.spec.max_epochs}",
                 "" if score is None else f"{score:.4f}",
                 *(format_value(trial.params.get(name, "")) for name in self._view.spec.space.dimensions),
                 describe_end(trial),

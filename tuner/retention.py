@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from tuner.spec import StudySpec
@@ -30,6 +31,7 @@ def discard_checkpoints(spec: StudySpec, trial: TrialRecord) -> None:
         if not any(path.parent == attempt for path in kept):
             shutil.rmtree(attempt, ignore_errors=True)
             continue
-        for file in attempt.iterdir():
+        for file in attempt.glob("*"):
             if file not in kept:
-                file.unlink(missing_ok=True)
+                with suppress(OSError):
+                    file.unlink()

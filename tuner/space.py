@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import UsageError
+from tuner.errors import UsageError, first_line
 from tuner.training import config
 
 if TYPE_CHECKING:
@@ -49,13 +49,19 @@ class Space:
         return {name: _distribution(table) for name, table in self.dimensions.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able; `Space(**space.as_dict())` is equal."""
+        """JSON-able; `Space(**space.as_dict())` is equal, `from_dict` checks what it is given."""
         return {
             "source": self.source,
             "dimensions": self.dimensions,
             "constants": self.constants,
             "search": self.search,
         }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Space:
+        """What `as_dict` gave, checked like a file. Raises UsageError as `load_space` does, KeyError, TypeError."""
+        tables = {"space": content["dimensions"], "constants": content["constants"], "search": content["search"]}
+        return check_space(tables, source=str(content["source"]))
 
 
 def shipped_spaces() -> list[str]:
@@ -88,7 +94,12 @@ def parse_space(text: str, *, source: str) -> Space:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{source} is not valid TOML: {error}") from None
+        raise UsageError(f"{source} is not valid TOML: {first_line(error)}") from None
+    return check_space(document, source=source)
+
+
+def check_space(document: Mapping[str, Any], *, source: str) -> Space:
+    """Check the tables of a space file, or of a space that was stored. Raises UsageError as `load_space` does."""
     _refuse_unknown(source, "", document, {"space", "constants", "search"})
     for section, content in document.items():
         if not isinstance(content, dict):

@@ -13,11 +13,20 @@ from typing import Any
 
 from tuner import asha
 from tuner.asha import Direction
-from tuner.errors import StoreError, UsageError
+from tuner.errors import StoreError, UsageError, first_line
 from tuner.space import Space
 from tuner.training.dataspec import DataSpec
 
 FORMAT = 1
+
+
+# What JSON must hold for each plain field of a stored spec.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "data_fingerprint", "metric", "direction", "storage", "created_by"), str),
+    **dict.fromkeys(("trials", "max_epochs", "grace_period", "reduction_factor", "seed"), int),
+    "time_budget_s": (int, float, type(None)),
+    "keep_all": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -67,12 +76,14 @@ class StudySpec:
             value = getattr(self, key)
             if value < low:
                 raise UsageError(f"{key.replace('_', '-')} = {value} is too small: it must be at least {low}")
+        if self.direction not in ("maximize", "minimize"):
+            raise UsageError(f"direction = {self.direction!r} must be maximize or minimize")
         if self.time_budget_s is not None and self.time_budget_s <= 0:
             raise UsageError(f"time-budget = {self.time_budget_s:g} s must be above 0")
 
-    def rungs(self) -> tuple[int, ...]:
-        """Epochs at which ASHA compares trials."""
-        return asha.rung_levels(self.max_epochs, self.grace_period, self.reduction_factor)
+    def rungs(self, max_epochs: int | None = None) -> tuple[int, ...]:
+        """Epochs at which ASHA compares trials of up to `max_epochs`, by default the spec's."""
+        return asha.rung_levels(max_epochs or self.max_epochs, self.grace_period, self.reduction_factor)
 
     def to_json(self) -> str:
         """JSON with a format number. The dimensions keep their order, in which the sampler draws them."""
@@ -92,8 +103,12 @@ class StudySpec:
             raise StoreError(f"the study's spec has format {found!r}, this version of tuner reads format {FORMAT}")
         try:
             data = DataSpec.from_dict(content.pop("data"))
-            space = Space(**content.pop("space"))
+            space = Space.from_dict(content.pop("space"))
             resources = Resources(**content.pop("resources"))
+            for key, kinds in _KINDS.items():
+                if not isinstance(content[key], kinds):
+                    raise TypeError(f"{key} = {content[key]!r}")
             return cls(data=data, space=space, resources=resources, **content)
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"the study's spec in the store is incomplete or has unknown entries: {error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+            what = f"{type(error).__name__}: {first_line(error)}"
+            raise StoreError(f"the study's spec in the store is not one of this program: {what}") from None

@@ -7,11 +7,14 @@ Trials stand in Optuna's journal with Optuna's states; what Optuna has no word f
 | `life` | number of the driver's life in which it was launched, 0 once it waits again; see `LIFE` |
 | `attempt` | 1 for the first start of the trial on a worker, + 1 with each later one |
 | `losses` | how many attempts ended because the worker or its machine went away |
-| `report:<epoch>` | {train_loss, val_loss, seconds, worker, attempt}; the score is the intermediate value |
+| `report:<epoch>` | `Report.details` and {attempt}; the score is the intermediate value |
 | `checkpoint` | {path, sha256, epoch, score} of the newest checkpoint that training can go on from |
+| `previous_checkpoint` | the one before it, should its file be damaged |
 | `best_checkpoint` | the same of the weights with the best score so far |
 | `reason` | why it is not complete: {kind, ...}, see `TrialRecord.reason` |
-| `restarts` | attempts that could not use their checkpoint and began at epoch 1 again, with the reason |
+| `max_epochs` | after how many epochs it is complete; the spec's if absent |
+| `continues`, `continued_from` | the trial whose training it goes on with, and after which epoch |
+| `restarts` | one line each time an attempt went back: a damaged checkpoint, or no memory for whole batches |
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuner.asha import Direction
+from tuner.errors import UsageError
 from tuner.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ STATES = ("queued", "running", "complete", "pruned", "failed")
 
 # Study attributes that change what is left to do; the spec in the store stays as it was created.
 TRIALS_WANTED = "trials_wanted"
+MAX_EPOCHS = "max_epochs"
 # Counts the drivers that have opened the study. A trial runs if a driver lives and the trial was launched in its life.
 LIFE = "life"
 
@@ -47,6 +52,8 @@ class TrialRecord:
     seconds: time that workers spent on its epochs.
     checkpoint, best_checkpoint: {path, sha256, epoch, score} of the newest state that training can go on from, and of
         the best weights; None for pruned and failed trials, whose files are deleted.
+    max_epochs: after how many epochs it is complete; None is the spec's number.
+    continues, continued_from: the trial whose training it goes on with, and after which epoch.
     """
 
     number: int
@@ -59,11 +66,24 @@ class TrialRecord:
     seconds: float
     checkpoint: dict[str, Any] | None
     best_checkpoint: dict[str, Any] | None
+    max_epochs: int | None = None
+    continues: int | None = None
+    continued_from: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it is complete, pruned or failed."""
+        return self.state in ("complete", "pruned", "failed")
+
+    def rungs(self, spec: StudySpec) -> tuple[int, ...]:
+        """Epochs at which it is compared with others; not those that the trial that it continues has passed."""
+        return tuple(level for level in spec.rungs(self.max_epochs) if level > self.continued_from)
 
     def as_dict(self) -> dict[str, Any]:
-        """What `tuner trials --json` prints for one trial; the checkpoints stay inside."""
+        """What `tuner trials --json` prints for one trial; how it was trained stays inside."""
         content = asdict(self)
-        del content["checkpoint"], content["best_checkpoint"]
+        for inside in ("checkpoint", "best_checkpoint", "max_epochs", "continued_from"):
+            del content[inside]
         content["seconds"] = round(self.seconds, 3)
         return content
 
@@ -80,12 +100,23 @@ class Best:
 
 @dataclass(frozen=True)
 class Study:
-    """A study at one moment. `driver` is the holder of its lease, if a living one runs it."""
+    """A study at one moment.
+
+    trials_wanted: in all, without those that continue others.
+    driver: the holder of the lease, if a living one runs the study.
+    raised_max_epochs: what `resume --max-epochs` has made of the spec's number; None if nothing.
+    """
 
     spec: StudySpec
     trials: tuple[TrialRecord, ...]
     trials_wanted: int
     driver: dict[str, Any] | None
+    raised_max_epochs: int | None = None
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of a complete trial, for trials that are started now."""
+        return self.raised_max_epochs or self.spec.max_epochs
 
     @property
     def counts(self) -> dict[str, int]:
@@ -95,15 +126,16 @@ class Study:
 
     @property
     def finished(self) -> int:
-        """Trials that are complete, pruned or failed; a finished trial is final."""
-        return sum(self.counts[state] for state in ("complete", "pruned", "failed"))
+        """Trials of those wanted that are complete, pruned or failed; a finished trial is final."""
+        return sum(trial.is_finished for trial in self.trials if trial.continues is None)
 
     @property
     def state(self) -> str:
-        """running, complete (all trials wanted are finished) or stopped; computed, never stored."""
+        """running, complete (all trials wanted and all that continue others are finished) or stopped; never stored."""
         if self.driver is not None:
             return "running"
-        return "complete" if self.finished >= self.trials_wanted else "stopped"
+        done = self.finished >= self.trials_wanted and all(trial.is_finished for trial in self.trials)
+        return "complete" if done else "stopped"
 
     @property
     def best(self) -> Best | None:
@@ -123,7 +155,7 @@ class Study:
             "best": asdict(best) if best else None,
             "metric": self.spec.metric,
             "direction": self.spec.direction,
-            "max_epochs": self.spec.max_epochs,
+            "max_epochs": self.max_epochs,
             "rungs": self._rungs(),
             "epochs_trained": sum(len(trial.values) for trial in self.trials),
             "worker_seconds": round(sum(trial.seconds for trial in self.trials), 3),
@@ -134,8 +166,9 @@ class Study:
     def _rungs(self) -> list[dict[str, int]]:
         """For each rung: trials that reported there, and how many of them were stopped there."""
         rungs = []
-        for level in self.spec.rungs():
-            arrived = sum(any(epoch == level for epoch, _ in trial.values) for trial in self.trials)
+        for level in self.spec.rungs(self.max_epochs):
+            compared = [trial for trial in self.trials if level in trial.rungs(self.spec)]
+            arrived = sum(any(epoch == level for epoch, _ in trial.values) for trial in compared)
             stopped = sum((trial.reason or {}).get("rung") == level for trial in self.trials)
             rungs.append({"epoch": level, "arrived": arrived, "stopped": stopped})
         return rungs
@@ -180,20 +213,44 @@ def fold_trial(spec: StudySpec, trial: FrozenTrial, *, life: int | None) -> Tria
         seconds=sum(attributes.get(f"report:{epoch}", {}).get("seconds", 0.0) for epoch, _ in values),
         checkpoint=None if discarded else attributes.get("checkpoint"),
         best_checkpoint=None if discarded else attributes.get("best_checkpoint"),
+        max_epochs=attributes.get("max_epochs"),
+        continues=attributes.get("continues"),
+        continued_from=attributes.get("continued_from", 0),
     )
 
 
 def read_study(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, Any] | None) -> Study:
-    """Fold the journal. A study whose driver has not written anything yet has no trials."""
+    """Fold the journal. A study whose driver has not written anything yet has no trials.
+
+    Raises StoreError if Redis fails, or the journal cannot be a study's.
+    """
     from optuna.storages import JournalStorage
 
-    storage = JournalStorage(journal)
-    try:
-        study_id = storage.get_study_id_from_name(spec.name)
-    except KeyError:
-        return Study(spec, (), spec.trials, driver)
-    trials = storage.get_all_trials(study_id, deepcopy=False)
-    attributes = storage.get_study_user_attrs(study_id)
-    life = attributes.get(LIFE) if driver is not None else None
-    records = tuple(fold_trial(spec, trial, life=life) for trial in trials)
-    return Study(spec, records, attributes.get(TRIALS_WANTED, spec.trials), driver)
+    from tuner.store.journal import replaying
+
+    with replaying(spec.name):
+        storage = JournalStorage(journal)
+        try:
+            study_id = storage.get_study_id_from_name(spec.name)
+        except KeyError:
+            return Study(spec, (), spec.trials, driver)
+        trials = storage.get_all_trials(study_id, deepcopy=False)
+        attributes = storage.get_study_user_attrs(study_id)
+        life = attributes.get(LIFE) if driver is not None else None
+        records = tuple(fold_trial(spec, trial, life=life) for trial in trials)
+        return Study(
+            spec,
+            records,
+            trials_wanted=attributes.get(TRIALS_WANTED, spec.trials),
+            driver=driver,
+            raised_max_epochs=attributes.get(MAX_EPOCHS),
+        )
+
+
+def refuse_fewer_epochs(wanted: int, current: int) -> None:
+    """Raises UsageError if `wanted` is below the `current` maximum of a study, by which trials were judged already."""
+    if wanted < current:
+        raise UsageError(
+            f"max-epochs = {wanted} is lower than the study's {current}: give more to train the best trials longer, "
+            "or start a new study"
+        )

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import ClusterError, UsageError, first_line
+from tuner.network import is_loopback
 from tuner.slots import Node, Slots, count_slots
 from tuner.spec import Resources
 
 CONNECT_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 60.0
 
 
 def default_workers() -> int:
@@ -24,7 +26,7 @@ def default_workers() -> int:
 
 
 @contextlib.contextmanager
-def ray_cluster(address: str | None, resources: Resources) -> Iterator[tuple[Slots, str]]:
+def ray_cluster(address: str | None, resources: Resources, *, insecure: bool = False) -> Iterator[tuple[Slots, str]]:
     """A running Ray for the `with` block: a private local one without an address, else the cluster at `address`.
 
     Gives the slots and the URL of the dashboard, which is empty if there is none.
@@ -39,7 +41,7 @@ def ray_cluster(address: str | None, resources: Resources) -> Iterator[tuple[Slo
         raise UsageError(f"gpus = {resources.gpus} is negative: give 0 for CPUs, or how many GPUs to use at once")
     if address is not None:
         _check_address(address)
-        _use_token_if_there()
+        _use_token(address, insecure=insecure)
     # What later Rays do by default, and this one warns of: not to touch CUDA_VISIBLE_DEVICES of workers without a GPU.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with warnings.catch_warnings():
@@ -74,6 +76,10 @@ def _connect(address: str | None, workers: int) -> str:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
+            _check_that_actors_start(address)
+    except ClusterError:
+        ray.shutdown()
+        raise
     except Exception as error:
         if address is None:
             raise ClusterError(f"a local Ray could not be started: {first_line(error)}") from error
@@ -83,6 +89,25 @@ def _connect(address: str | None, workers: int) -> str:
         ) from error
     url = getattr(context, "dashboard_url", None)
     return f"http://{url}" if url else ""
+
+
+def _check_that_actors_start(address: str) -> None:
+    """In token mode a cluster without authentication can be joined, but starts no actor of ours (Ray 2.60)."""
+    import ray
+
+    class Probe:
+        def answer(self) -> bool:
+            return True
+
+    try:
+        probe = ray.remote(num_cpus=0)(Probe).remote()
+        ray.get(probe.answer.remote(), timeout=PROBE_TIMEOUT_S)
+    except Exception as error:
+        raise ClusterError(
+            f"the cluster at {address} starts no actor for this driver ({first_line(error)}): if it runs without token "
+            "authentication set RAY_AUTH_MODE=disabled, else look at `ray status`"
+        ) from error
+    ray.kill(probe)
 
 
 def _nodes(entries: list[dict[str, Any]]) -> list[Node]:
@@ -105,18 +130,27 @@ def _check_address(address: str) -> None:
         ) from None
 
 
-def _use_token_if_there() -> None:
-    """A driver that joins a cluster sends its token only in token mode (Ray 2.60), which does no harm without one."""
-    token_is_there = os.environ.get("RAY_AUTH_TOKEN") or _token_file().is_file()
-    if "RAY_AUTH_MODE" not in os.environ and token_is_there:
-        os.environ["RAY_AUTH_MODE"] = "token"
+def _use_token(address: str, *, insecure: bool) -> None:
+    """A driver that joins a cluster sends its token only in token mode (Ray 2.60).
+
+    Raises ClusterError if there is no token and the cluster is not on this machine: one that can be joined without is
+    open to whoever reaches it.
+    """
+    if os.environ.get("RAY_AUTH_TOKEN") or token_file().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    elif not insecure and address != "auto" and not is_loopback(address.rpartition(":")[0]):
+        raise ClusterError(
+            f"there is no Ray token for the cluster at {address}: copy the head node's ~/.ray/auth_token here, or give "
+            "--insecure if the cluster really has none and everybody who reaches it may use it"
+        )
 
 
-def _token_file() -> Path:
+def token_file() -> Path:
+    """Where Ray keeps its token."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
 
 
 def _close_token_file() -> None:
     """Ray writes its token with the umask of the day; it is a password, so nobody else may read it."""
     with contextlib.suppress(OSError):
-        _token_file().chmod(0o600)
+        token_file().chmod(0o600)

@@ -6,6 +6,7 @@ take the next trial; a `reset` that failed or was slow would make Tune fail that
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import time
@@ -23,6 +24,7 @@ from tuner.spec import StudySpec
 from tuner.training.config import Hyperparameters
 
 if TYPE_CHECKING:
+    from tuner.training.checkpoint import SavedCheckpoints
     from tuner.training.data import TrainingData
     from tuner.training.loop import TrialTrainer
 
@@ -59,47 +61,74 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def _assign(self, config: dict[str, Any]) -> None:
         self._assignment = Assignment(**config)
+        self._max_epochs = self._assignment.max_epochs or self._spec.max_epochs
+        known = (self._assignment.checkpoint, self._assignment.previous)
+        self._checkpoints = [reference for reference in known if reference is not None]
+        self._micro_batch: int | None = None
+        self._troubles: list[str] = []
         self._restarted = ""
         self._unsaved_s = 0.0
         self._save_cost_s = 0.0
 
     def step(self) -> dict[str, Any]:
-        """Train and validate one epoch: {"report": Report or Failure}."""
+        """Train and validate one epoch: {"report": Report or Failure}.
+
+        A trial that runs out of memory is rebuilt once, from its newest checkpoint, with micro-batches; its next report
+        may then be of an epoch that was reported before.
+        """
+        outcome = self._try_epoch()
+        if isinstance(outcome, Failure) and outcome.kind == "out_of_memory" and self._take_micro_batches():
+            outcome = self._try_epoch()
+        return {"report": outcome}
+
+    def _try_epoch(self) -> Report | Failure:
         from torch import cuda
 
         from tuner.training.loop import Diverged
 
         try:
-            return {"report": self._epoch()}
-        except Diverged as error:
-            return {"report": self._let_go(Failure("diverged", str(error)))}
-        except (cuda.OutOfMemoryError, MemoryError) as error:
-            return {"report": self._let_go(Failure("out_of_memory", first_line(error)))}
-        except TunerError as error:
-            return {"report": self._let_go(Failure("error", str(error)))}
+            return self._epoch()
         except Exception as error:
-            # After a CUDA error other than out-of-memory nothing on this device works any more: leave the process.
-            if "CUDA error" in str(error):
-                raise
+            if isinstance(error, Diverged):
+                failure = Failure("diverged", str(error))
             # torch has no class of its own for memory that runs out on the CPU.
-            if "can't allocate memory" in str(error):
-                return {"report": self._let_go(Failure("out_of_memory", first_line(error)))}
-            detail = f"{type(error).__name__}: {first_line(error)}"
-            return {"report": self._let_go(Failure("error", detail, traceback=traceback.format_exc()))}
-
-    def _let_go(self, failure: Failure) -> Failure:
-        from torch import cuda
-
+            elif isinstance(error, cuda.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+                failure = Failure("out_of_memory", first_line(error))
+            elif isinstance(error, TunerError):
+                failure = Failure("error", str(error))
+            # After a CUDA error other than out-of-memory nothing on this device works any more: leave the process.
+            elif "CUDA error" in str(error):
+                raise
+            else:
+                detail = f"{type(error).__name__}: {first_line(error)}"
+                failure = Failure("error", detail, traceback=traceback.format_exc())
+        # Only here, after the error and its traceback are gone: the frames that it passed through hold tensors too.
         self._trainer = None
+        gc.collect()
         if cuda.is_available():
             cuda.empty_cache()
         return failure
+
+    def _take_micro_batches(self) -> bool:
+        """Have the trial go on in quarters of its batch; False if it does so already, or the batch is too small."""
+        if self._micro_batch is not None or self._data is None:
+            return False
+        batch = min(self._hyperparameters().batch_size, self._data.info.train_size)
+        # Batch norm needs two pictures at a time.
+        self._micro_batch = max(2, batch // 4)
+        self._troubles = [f"out of memory with batches of {batch} (now in parts of {self._micro_batch})"]
+        return batch >= 2 * self._micro_batch
 
     def _epoch(self) -> Report:
         trainer = self._trainer or self._begin()
         result = trainer.run_epoch()
         self._unsaved_s += result.seconds
-        saved = self._save(trainer) if self._save_is_due(result.epoch) else None
+        saved, save_error = None, ""
+        if self._save_is_due(result.epoch):
+            try:
+                saved = self._save(trainer)
+            except CheckpointError as error:
+                save_error = str(error)
         restarted, self._restarted = self._restarted, ""
         return Report(
             epoch=result.epoch,
@@ -111,14 +140,16 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             checkpoint=saved.last if saved else None,
             best=saved.best if saved else None,
             restarted=restarted,
+            micro_batch=self._micro_batch or 0,
+            save_error=save_error,
         )
 
     def _begin(self) -> TrialTrainer:
         """The first step of an attempt: data on the device, network, and the checkpoint to go on from."""
         import torch
 
-        from tuner.training.checkpoint_ref import CheckpointRef
         from tuner.training.data import load_training_data
+        from tuner.training.loop import TrialTrainer
 
         # Without a reservation a GPU may be visible all the same; it is somebody else's.
         device = torch.device("cuda" if self._gpu else "cpu")
@@ -138,36 +169,51 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                     f"data set {self._spec.data.dataset} is not the one that the study was created with (its files "
                     "changed, or this machine has others): restore it, or start a new study"
                 )
-        trainer = self._new_trainer(self._data, device)
-        reference = self._assignment.checkpoint
-        if reference is not None:
-            try:
-                trainer.restore(CheckpointRef.from_dict(reference))
-            except CheckpointError as error:
-                self._restarted = str(error)
-                trainer = self._new_trainer(self._data, device)
+        trainer = TrialTrainer(
+            self._hyperparameters(),
+            self._data,
+            max_epochs=self._max_epochs,
+            seed=self._spec.seed * 1_000_003 + self._assignment.number,
+            device=device,
+            continued_from=self._assignment.continued_from,
+            micro_batch=self._micro_batch,
+        )
+        self._restore(trainer)
         self._trainer = trainer
         return trainer
 
-    def _new_trainer(self, data: TrainingData, device: Any) -> TrialTrainer:
-        from tuner.training.loop import TrialTrainer
+    def _restore(self, trainer: TrialTrainer) -> None:
+        """Go on from the newest checkpoint that is whole; if there is none, the trial begins again."""
+        from tuner.training.checkpoint_ref import CheckpointRef
 
-        hyperparameters = Hyperparameters.from_params({**self._spec.space.constants, **self._assignment.params})
-        seed = self._spec.seed * 1_000_003 + self._assignment.number
-        return TrialTrainer(hyperparameters, data, max_epochs=self._spec.max_epochs, seed=seed, device=device)
+        for reference in self._checkpoints:
+            try:
+                trainer.restore(CheckpointRef.from_dict(reference))
+                break
+            except CheckpointError as error:
+                self._troubles.append(str(error))
+        if self._troubles:
+            remedy = f"went on after epoch {trainer.epoch}" if trainer.epoch else "began at epoch 1 again"
+            self._restarted = f"{'; '.join(self._troubles)}: {remedy}"
+
+    def _hyperparameters(self) -> Hyperparameters:
+        return Hyperparameters.from_params({**self._spec.space.constants, **self._assignment.params})
 
     def _save_is_due(self, epoch: int) -> bool:
-        if epoch in self._spec.rungs() or epoch >= self._spec.max_epochs or self._unsaved_s >= CHECKPOINT_SECONDS:
+        if epoch in self._spec.rungs(self._max_epochs) or epoch >= self._max_epochs:
+            return True
+        if self._unsaved_s >= CHECKPOINT_SECONDS:
             return True
         return 0 < self._save_cost_s <= CHECKPOINT_SHARE * self._unsaved_s
 
-    def _save(self, trainer: TrialTrainer) -> Any:
+    def _save(self, trainer: TrialTrainer) -> SavedCheckpoints:
         start_s = time.perf_counter()
         folder = trial_folder(self._spec.storage, self._spec.name, self._assignment.number)
         # An attempt that was given up may still be alive somewhere, and save: it must not meet its successor's files.
         saved = trainer.save(folder / f"attempt-{self._assignment.attempt}")
         self._save_cost_s = time.perf_counter() - start_s
         self._unsaved_s = 0.0
+        self._checkpoints = [saved.last.as_dict(), *self._checkpoints][:2]
         return saved
 
     def cleanup(self) -> None:

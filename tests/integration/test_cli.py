@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from tests.program import new_program
 from tuner.training.dataspec import DataSpec
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
-class Program:
-    """Runs `tuner` with a home of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("TUNER_", "RAY_"))}
-        self.environment = {**kept, "TUNER_HOME": str(home), "COLUMNS": "200"}
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "tuner", *arguments]
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Standard output, or with `code` above 0 the last line of standard error."""
-        result = subprocess.run(
-            self.command(*arguments),
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            cwd=self.home,
-            stdin=subprocess.DEVNULL,
-        )
-        assert result.returncode == code, f"exit {result.returncode}\n{result.stdout}\n{result.stderr}"
-        assert "Traceback" not in result.stderr
-        return result.stdout if code == 0 else result.stderr.strip().splitlines()[-1]
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(self.command(*arguments), env=self.environment, cwd=self.home, **pipes)
-
-
 @pytest.fixture(scope="module")
 def tuner():
-    home = Path(tempfile.mkdtemp(prefix="tuner-cli-"))
-    program = Program(home)
-    try:
+    with new_program() as program:
         yield program
-    finally:
-        program("store", "stop")
-        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +61,8 @@ def test_trials_json_is_a_list_of_documented_entries(tuner, first):
     trials = json.loads(tuner("trials", "first", "--json"))
     assert [trial["number"] for trial in trials] == list(range(6))
     for trial in trials:
-        assert list(trial) == ["number", "state", "reason", "params", "values", "attempt", "worker", "seconds"]
+        keys = ["number", "state", "reason", "params", "values", "attempt", "worker", "seconds", "continues"]
+        assert list(trial) == keys
         assert trial["state"] in ("complete", "pruned", "failed")
         assert [epoch for epoch, _ in trial["values"]] == list(range(1, len(trial["values"]) + 1))
     assert "why it ended" in tuner("trials", "first")
@@ -157,7 +116,7 @@ def test_a_finished_study_goes_on_when_more_trials_are_wanted(tuner, first):
 def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tuner, first):
     process = tuner.start("search", "digits", "--gpus", "0", "--trials", "30", "--name", "second")
     try:
-        wait_until(lambda: finished(tuner, "second") >= 2, process)
+        tuner.wait_until(lambda: tuner.finished("second") >= 2, process)
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=60)
     finally:
@@ -228,21 +187,3 @@ def test_spaces_are_listed_shown_and_checked(tuner):
     assert "lr: float from" in tuner("spaces", "show", "digits")
     assert json.loads(tuner("spaces", "show", "digits", "--json"))["dimensions"]["lr"]["log"] is True
     assert "is a valid search space" in tuner("spaces", "check", "cifar10")
-
-
-def finished(tuner, name):
-    result = subprocess.run(
-        tuner.command("status", name, "--json"), env=tuner.environment, capture_output=True, text=True, timeout=60
-    )
-    if result.returncode != 0:
-        return 0
-    counts = json.loads(result.stdout)["trials"]
-    return counts["complete"] + counts["pruned"]
-
-
-def wait_until(condition, process, timeout_s=90.0):
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert process.poll() is None, f"ended by itself: {process.stdout.read()}"
-        assert time.monotonic() < deadline_s, "nothing happened in time"
-        time.sleep(0.2)

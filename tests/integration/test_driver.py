@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -16,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.factories import new_spec
+from tests.replay import Watcher, check_decisions, read_ledger
 from tests.trainables import FourTogether, Misfortunes, Scripted, Slow, scripted_score
-from tuner import asha
 from tuner.errors import LeaseHeld, LeaseLost
 from tuner.launch import load_study
 from tuner.search import driver
@@ -37,24 +35,6 @@ def slots():
         yield counted[0]
 
 
-class Watcher:
-    """A progress display that remembers, and calls `on_change` if a test gives it one."""
-
-    def __init__(self, on_change=None):
-        self.reasons = []
-        self.on_change = on_change
-
-    def show(self, trials, wanted):
-        return contextlib.nullcontext(self)
-
-    def trial_changed(self, trial):
-        if self.on_change is not None:
-            self.on_change(trial)
-
-    def stopping(self, why):
-        self.reasons.append(why)
-
-
 @pytest.fixture
 def start(redis_client, slots, tmp_path):
     """Creates the study if it is not there, and runs it: (study, stop, ledger rows)."""
@@ -69,11 +49,6 @@ def start(redis_client, slots, tmp_path):
         return study, stop, read_ledger(tmp_path / "ledger")
 
     return run
-
-
-def read_ledger(path):
-    """Rows (number, attempt, epoch, pid), as the trainables wrote them."""
-    return [tuple(map(int, line.split())) for line in path.read_text().splitlines()]
 
 
 def test_every_epoch_that_was_trained_is_in_the_study_and_nothing_else(start, redis_client):
@@ -177,7 +152,7 @@ def test_a_finished_search_run_again_does_nothing(start):
 DRIVER = """
 import sys
 from pathlib import Path
-from tests.integration.test_driver import Watcher
+from tests.replay import Watcher
 from tests.trainables import Slow
 from tuner.search import driver
 from tuner.spec import Resources, StudySpec
@@ -217,24 +192,6 @@ def test_a_driver_killed_in_the_middle_is_taken_over_at_once_and_its_rungs_are_t
     assert {number for number, *_ in rows[len(before) :]} & finished.keys() == set()
     assert all(score == scripted_score(trial.number, epoch) for trial in study.trials for epoch, score in trial.values)
     check_decisions(redis_client, study)
-
-
-def check_decisions(redis_client, study):
-    """Walk the journal in its order and take each decision again, from the reports before it alone."""
-    rungs = {level: [] for level in study.spec.rungs()}
-    stopped = {trial.number: trial.reason for trial in study.trials if trial.state == "pruned"}
-    for text in redis_client.lrange(StudyKeys("test").journal, 0, -1):
-        entry = json.loads(text)
-        if entry.get("step") not in rungs:
-            continue
-        number, epoch, score = entry["trial_id"], entry["step"], entry["intermediate_value"]
-        decision = asha.decide(score, rungs[epoch], study.spec.reduction_factor)
-        reason = stopped.get(number) or {}
-        assert decision.go_on == (reason.get("rung") != epoch), (number, epoch)
-        if not decision.go_on:
-            found = (reason["rank"], reason["peers"], reason["cutoff"])
-            assert found == (decision.rank, decision.peers, decision.cutoff)
-        rungs[epoch].append(score)
 
 
 def wait_until(condition, process, timeout_s=60.0):

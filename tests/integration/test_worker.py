@@ -161,3 +161,50 @@ def test_a_poisoned_device_ends_the_process_instead_of_the_next_trials(new_worke
     monkeypatch.setattr(TrialTrainer, "run_epoch", poisoned)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         new_worker().step()
+
+
+@pytest.fixture
+def finished(new_worker):
+    """The last checkpoint of trial 0, which was trained for all its 4 epochs."""
+    worker = new_worker()
+    return [step(worker) for _ in range(4)][-1].checkpoint
+
+
+def longer(checkpoint, **changes):
+    """Trial 9, which trains trial 0 for 3 epochs more."""
+    values = {"start_epoch": 4, "checkpoint": checkpoint.as_dict(), "max_epochs": 7, "continued_from": 4}
+    return assignment(9, **{**values, **changes})
+
+
+def test_a_finished_trial_is_trained_longer_as_a_trial_of_its_own(new_worker, finished, tmp_path):
+    worker = new_worker()
+    before = Path(finished.path).read_bytes()
+    worker.reset_config(longer(finished))
+    reports = [step(worker) for _ in range(3)]
+    assert [(report.epoch, report.restarted) for report in reports] == [(5, ""), (6, ""), (7, "")]
+    last = reports[-1]
+    assert Path(last.checkpoint.path).parent == trial_folder(str(tmp_path), "test", 9) / "attempt-1"
+    assert last.best.score == max(report.score for report in reports)
+    assert Path(finished.path).read_bytes() == before
+    assert reports[-1].train_loss < 0.9 * reports[0].train_loss
+
+
+def test_the_end_of_a_longer_trial_is_saved_and_lost_epochs_of_it_are_trained_again(new_worker, finished):
+    whole = new_worker(grace_period=6)
+    whole.reset_config(longer(finished))
+    reports = [step(whole) for _ in range(3)]
+    assert [report.checkpoint is not None for report in reports[1:]] == [True, True]  # the rung at 6, and the end
+    again = new_worker(grace_period=6)
+    again.reset_config(longer(reports[1].checkpoint, attempt=2, start_epoch=6))
+    assert dataclasses.replace(step(again), seconds=0, checkpoint=None, best=None) == dataclasses.replace(
+        reports[2], seconds=0, checkpoint=None, best=None
+    )
+
+
+def test_a_longer_trial_whose_origin_is_damaged_is_trained_from_the_beginning(new_worker, finished):
+    Path(finished.path).unlink()
+    worker = new_worker()
+    worker.reset_config(longer(finished))
+    reports = [step(worker) for _ in range(7)]
+    assert [report.epoch for report in reports] == [1, 2, 3, 4, 5, 6, 7]
+    assert reports[0].restarted.endswith(": began at epoch 1 again")

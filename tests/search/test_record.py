@@ -146,6 +146,23 @@ def test_the_third_loss_of_a_trial_fails_it():
     assert (lost.state, lost.attempt, lost.reason["kind"]) == ("failed", 3, "lost")
 
 
+def test_a_process_that_goes_while_changing_trials_is_not_counted_against_the_next_one():
+    record = new_record()
+    for _ in range(4):
+        record.lose(record.next_assignment(), "killed", begun=False)
+    assert (trial(record, 0).state, record.next_assignment().attempt) == ("queued", 5)
+
+
+def test_the_checkpoint_before_the_newest_goes_with_the_next_attempt():
+    record = new_record()
+    first = record.next_assignment()
+    for epoch in (1, 2):
+        record.report(first, report(epoch, 0.5, **saved(epoch, 0.5)))
+    record.lose(first, "killed")
+    again = record.next_assignment()
+    assert (again.checkpoint["path"], again.previous["path"]) == ("/s/epoch-2", "/s/epoch-1")
+
+
 def test_late_words_of_a_superseded_attempt_are_ignored():
     record = new_record()
     first = record.next_assignment()

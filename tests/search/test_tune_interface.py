@@ -57,7 +57,7 @@ def simulate(searcher, scheduler, *, workers, results=lambda number, epoch: None
 def test_a_suggestion_is_an_assignment():
     searcher, _ = new_search(new_spec(), MemoryJournal())
     suggestion = searcher.suggest("a")
-    assert Assignment(**suggestion) == Assignment(0, 1, suggestion["params"], 0, None)
+    assert Assignment(**suggestion) == Assignment(0, 1, suggestion["params"], max_epochs=9)
     assert list(suggestion["params"]) == ["lr", "width", "norm"]
 
 

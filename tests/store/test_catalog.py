@@ -115,3 +115,20 @@ def test_status_needs_neither_optuna_nor_ray_nor_torch() -> None:
         "assert not {'optuna', 'ray', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a", '{"created_s":1e300,"user":"ann"}'),
+        ("a", '{"created_s":NaN,"user":"ann"}'),
+        ("a", '{"created_s":-1,"user":"ann"}'),
+        ("a", "[" * 100_000),
+        ("../a", '{"created_s":1,"user":"ann"}'),
+    ],
+)
+def test_a_record_that_the_program_never_writes_is_one_line(redis_client: redis.Redis, name: str, text: str) -> None:
+    redis_client.hset(STUDIES, name, text)
+    with pytest.raises(StoreError) as refusal:
+        catalog.list_studies(redis_client)
+    assert str(refusal.value) == f"the record of study {name!r} in tuner:studies cannot be read: {text[:100]!r}"

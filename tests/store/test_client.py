@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tuner.errors import StoreError
+from tuner.errors import StoreError, StoreUnavailable
 from tuner.store import client
 
 
@@ -117,3 +117,85 @@ def test_an_error_inside_the_block_becomes_one_line_that_says_what_was_done() ->
 
 def test_the_clock_of_redis_has_microseconds(redis_client: redis.Redis) -> None:
     assert abs(client.server_time_s(redis_client) - time.time()) < 5.0
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://198.51.100.7:6380", "rediss://198.51.100.7:6380", "redis://[2001:db8::1]:6380"]
+)
+def test_a_redis_in_the_network_without_a_password_is_refused_before_it_is_asked(url: str) -> None:
+    began_s = time.monotonic()
+    with pytest.raises(StoreError) as refusal:
+        client.connect(url)
+    assert time.monotonic() - began_s < 1.0
+    host = "2001:db8::1" if "2001" in url else "198.51.100.7"
+    assert str(refusal.value) == (
+        f"Redis at {host}:6380 is beyond this machine and the URL has no password: whoever reaches that port could "
+        "read and change every study; give it one (`requirepass`, and redis://:PASSWORD@HOST:PORT in TUNER_REDIS), or "
+        "allow it by --insecure"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis://localhost",
+        "redis://127.0.0.2:6380/1",
+        "redis://[::1]:6380",
+        "redis://:secret@198.51.100.7",
+        "redis://198.51.100.7?password=secret",
+        "rediss://198.51.100.7?ssl_certfile=/nowhere",
+        "unix:///run/redis.sock",
+    ],
+)
+def test_a_redis_of_this_machine_or_with_a_secret_is_not_taken_for_open(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def ping(self: redis.Redis) -> None:
+        asked.append(url)
+        raise redis.ConnectionError("nobody is asked in this test")
+
+    monkeypatch.setattr(redis.Redis, "ping", ping)
+    with pytest.raises(StoreError, match="does not answer"):
+        client.connect(url)
+    with pytest.raises(StoreError, match="does not answer"):
+        client.connect("redis://198.51.100.7", insecure=True)
+    assert asked == [url, url]
+
+
+def test_bytes_that_are_not_text_are_one_line_and_leave_the_connection_usable(
+    redis_url: str, redis_client: redis.Redis
+) -> None:
+    with redis.Redis.from_url(redis_url) as raw:
+        raw.rpush("list", b"one", b"\x80\x04pickle", b"three")
+    with pytest.raises(StoreError, match=r"^Redis failed while looking: it holds bytes that are not text \(b'\\x80"):  # noqa: SIM117
+        with client.redis_errors("looking"):
+            redis_client.lrange("list", 0, -1)
+    assert redis_client.lindex("list", 2) == "three"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (redis.ConnectionError("refused"), StoreUnavailable),
+        (redis.TimeoutError("late"), StoreUnavailable),
+        (redis.BusyLoadingError("loading"), StoreUnavailable),
+        (redis.OutOfMemoryError("full"), StoreUnavailable),
+        (redis.AuthenticationError("no"), StoreError),
+        (redis.ResponseError("NOAUTH Authentication required."), StoreError),
+        (redis.ResponseError("WRONGTYPE"), StoreError),
+    ],
+)
+def test_what_may_pass_is_told_from_what_will_not(error: redis.RedisError, kind: type[StoreError]) -> None:
+    with pytest.raises(StoreError) as raised, client.redis_errors("counting"):
+        raise error
+    assert type(raised.value) is kind
+
+
+def test_a_text_above_one_mebibyte_is_not_taken(redis_client: redis.Redis) -> None:
+    redis_client.set("key", "x" * (client.LARGEST_VALUE + 1))
+    with pytest.raises(StoreError, match="the spec of study 's' cannot be read: key holds 1048577 characters"):
+        client.get_text(redis_client, "key", "the spec of study 's'")
+    assert client.get_text(redis_client, "nothing", "it") is None

@@ -174,6 +174,42 @@ def test_checkpoints_that_moved_together_are_restored(stripes: TrainingData, tmp
     assert again.epoch == 1
 
 
+def test_a_trial_trained_longer_is_a_trial_of_its_own_that_starts_from_the_last_state(
+    stripes: TrainingData, tmp_path: Path, monkeypatch
+) -> None:
+    origin = _trainer(stripes, max_epochs=2)
+    _scripted(origin, monkeypatch, [0.9, 0.8])
+    for _ in range(2):
+        origin.run_epoch()
+    saved = origin.save(tmp_path / "origin")
+    assert saved.best.epoch == 1
+    Path(saved.best.path).unlink()  # the weights of the origin's best epoch are not needed
+    longer = TrialTrainer(_HP, stripes, max_epochs=4, seed=1, device="cpu", continued_from=2)
+    longer.restore(saved.last)
+    weights = checkpoint.read(saved.last).group("model")
+    assert all(torch.equal(weights[name], tensor) for name, tensor in longer._model.state_dict().items())
+    _scripted(longer, monkeypatch, [0.6, 0.5])
+    assert longer.run_epoch().epoch == 3
+    third = longer.save(tmp_path / "longer")
+    assert (third.best.epoch, third.best.score) == (3, 0.6)
+    again = TrialTrainer(_HP, stripes, max_epochs=4, seed=1, device="cpu", continued_from=2)
+    again.restore(third.last)
+    _scripted(again, monkeypatch, [0.5])
+    again.run_epoch()
+    assert again.save(tmp_path / "again").best.epoch == 3
+
+
+def test_a_trial_trained_longer_learns_more(stripes: TrainingData, tmp_path: Path) -> None:
+    hp = dataclasses.replace(_HP, lr=0.01)
+    origin = _trainer(stripes, hp, max_epochs=1)
+    first = origin.run_epoch()
+    saved = origin.save(tmp_path)
+    longer = TrialTrainer(hp, stripes, max_epochs=5, seed=0, device="cpu", continued_from=1)
+    longer.restore(saved.last)
+    last = [longer.run_epoch() for _ in range(4)][-1]
+    assert last.val_loss < 0.9 * first.val_loss
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(stripes: TrainingData, tmp_path: Path) -> None:
     trainer = _trainer(stripes)
     trainer.run_epoch()
@@ -235,3 +271,38 @@ def test_the_training_loop_reads_no_value_from_the_device_within_an_epoch(stripe
     monkeypatch.setattr(torch.Tensor, "item", lambda tensor: (reads.append(1), item(tensor))[1])
     _trainer(stripes, dataclasses.replace(_HP, batch_size=8, optimizer="sgd")).run_epoch()
     assert len(reads) <= 3
+
+
+def _gradient(trainer: TrialTrainer, monkeypatch, pictures: int) -> torch.Tensor:
+    """The gradient of the first step on the first `pictures` training pictures, as one vector."""
+    found: list[torch.Tensor] = []
+
+    def note(_: float) -> None:
+        found.append(torch.cat([parameter.grad.flatten() for parameter in trainer._model.parameters()]))
+
+    monkeypatch.setattr(trainer._optimizer, "step", note)
+    monkeypatch.setattr(trainer, "_bf16", False)
+    trainer._train_step(torch.arange(pictures), 0.1)
+    return found[0]
+
+
+@pytest.mark.parametrize("micro_batch", [2, 8, 10, 31])
+def test_micro_batches_give_the_gradient_of_the_whole_batch(stripes, monkeypatch, micro_batch: int) -> None:
+    hp = dataclasses.replace(_HP, norm="none", dropout=0.0, label_smoothing=0.1, augment=0.5)
+    whole = _trainer(stripes, hp)
+    parts = TrialTrainer(hp, stripes, max_epochs=6, seed=0, device="cpu", micro_batch=micro_batch)
+    expected = _gradient(whole, monkeypatch, 32)
+    found = _gradient(parts, monkeypatch, 32)
+    assert (found - expected).norm() <= 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize(("batch_size", "largest"), [(32, 8), (35, 9), (15, 15)])
+def test_no_more_than_a_micro_batch_goes_through_the_network_and_never_one_picture_alone(
+    stripes, batch_size: int, largest: int
+) -> None:
+    hp = dataclasses.replace(_HP, batch_size=batch_size)
+    trainer = TrialTrainer(hp, stripes, max_epochs=1, seed=0, device="cpu", micro_batch=8)
+    seen: set[int] = set()
+    trainer._model.register_forward_pre_hook(lambda _, arguments: seen.add(len(arguments[0])))
+    assert trainer.run_epoch().images == 200 // batch_size * batch_size
+    assert (min(seen), max(seen)) == (8, largest)

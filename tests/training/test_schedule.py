@@ -25,3 +25,19 @@ def test_the_warm_up_takes_at_most_half_of_the_trial() -> None:
 
 def test_without_warm_up_the_peak_comes_first() -> None:
     assert learning_rate(Hyperparameters(lr=0.4, warmup_epochs=0), 0, 3) == 0.4
+
+
+@pytest.mark.parametrize(("schedule", "rates"), [("cosine", (0.2, 0.0, 0.4, 0.2, 0.0)), ("constant", (0.4,) * 5)])
+def test_a_trial_that_is_trained_longer_starts_from_the_peak_again_without_a_warm_up(schedule: str, rates) -> None:
+    hp = Hyperparameters(lr=0.4, warmup_epochs=1, schedule=schedule)
+    last_of_the_first = 9 - 1e-9
+    found = [learning_rate(hp, position, 27, continued_from=9) for position in (5, last_of_the_first, 9, 18, 27)]
+    assert found == pytest.approx(rates, abs=1e-6)
+
+
+def test_up_to_where_it_is_continued_the_rate_is_that_of_the_first_training() -> None:
+    hp = Hyperparameters(lr=0.4, warmup_epochs=1)
+    positions = [0.0, 0.5, 1.0, 3.0, 8.5]
+    assert [learning_rate(hp, position, 27, continued_from=9) for position in positions] == [
+        learning_rate(hp, position, 9) for position in positions
+    ]

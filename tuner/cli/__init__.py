@@ -1,20 +1,24 @@
 """The command line: parse, call one function, print, exit. Heavy libraries are imported by the commands that need them.
 
-Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted (143 by SIGTERM).
+Exit codes: 0 done, 1 failed, 2 usage, 69 Redis stayed away, 130 interrupted (143 by SIGTERM).
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
+import os
+import re
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from tuner import __version__
-from tuner.cli import exporting, looking, managing, searching, spaces
+from tuner.cli import examining, exporting, looking, managing, searching, spaces
+from tuner.cli.options import REDIS_VARIABLE, without_password
 from tuner.errors import TunerError, first_line
 from tuner.settings import DEBUG_VARIABLE, load_settings
 
@@ -40,12 +44,13 @@ def _options(
         raise typer.Exit
 
 
-for module in (searching, looking, exporting, managing, spaces):
+for module in (searching, looking, exporting, managing, examining, spaces):
     module.register(app)
 
 
 def main() -> None:
     """Entry point of the `tuner` command: runs it and turns every error into one line and an exit code."""
+    _hide_password()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or load_settings().debug
     _configure_logging(debug)
@@ -58,16 +63,24 @@ def main() -> None:
         code = _fail(_usage_message(error, arguments), 2)
     except TunerError as error:
         if debug:
-            raise
+            traceback.print_exc()
         code = _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
         what = f"{type(error).__name__}: {first_line(error)}"
         code = _fail(f"{what}; this is a mistake in tuner, run again with --debug to see where", 1)
     sys.exit(code or 0)
+
+
+def _hide_password() -> None:
+    """Start again without a password in the command line, which `ps` shows to all and Ray keeps with its jobs."""
+    command, url = without_password(sys.orig_argv)
+    if url is not None:
+        os.environ[REDIS_VARIABLE] = url
+        os.execv(sys.executable, [sys.executable, *command[1:]])
 
 
 def _usage_message(error: TyperException, arguments: list[str]) -> str:
@@ -79,6 +92,7 @@ def _usage_message(error: TyperException, arguments: list[str]) -> str:
         if name in option_names:
             message += f", got {value if equals else following!r}"
     context = getattr(error, "ctx", None)
+    message = re.sub(r"(?<=://)[^\s@]*@", "...@", message)  # it may quote a URL that stood where none belongs
     return f"{message} (see `{context.command_path} --help`)" if context is not None else message
 
 

@@ -28,7 +28,14 @@ def export_best(
     client, settings = open_store(redis)
     study = launch.load_study(client, name)
     folder = (out or Path(f"{study.spec.name}-best")).expanduser().absolute()
-    exported = write_export(study, folder, cache=settings.cache, force=force, say=typer.echo)
+    exported = write_export(
+        study,
+        folder,
+        cache=settings.cache,
+        force=force,
+        say=typer.echo,
+        reread=lambda: launch.load_study(client, study.spec.name),
+    )
     typer.echo(
         f"trial {exported.trial}, epoch {exported.epoch}: {study.spec.metric} {exported.validation_score:.4f}, "
         f"test accuracy {exported.test_accuracy:.4f}, test F1 (macro) {exported.test_f1:.4f}"

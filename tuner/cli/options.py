@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,14 +16,25 @@ from tuner.settings import Settings, load_settings
 if TYPE_CHECKING:
     import redis
 
+REDIS_VARIABLE = "TUNER_REDIS"
+
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Study; the newest one by default.")]
 Redis = Annotated[
     str | None,
     typer.Option(
         "--redis",
-        envvar="TUNER_REDIS",
+        envvar=REDIS_VARIABLE,
         metavar="URL",
-        help="redis://, rediss:// or unix:// URL of the store; a private server of this user by default.",
+        help="redis://, rediss:// or unix:// URL of the store; a private server of this user by default. "
+        "The shell remembers a password in it: better put such a URL into TUNER_REDIS.",
+    ),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        envvar="TUNER_INSECURE",
+        help="Allow a Redis or a Ray cluster beyond this machine that asks for no password or token.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -40,6 +53,16 @@ TimeBudget = Annotated[
         help="Stop after this wall-clock time, such as 90s, 30m or 2h (seconds without a unit); no limit by default.",
     ),
 ]
+ProgressTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--progress-timeout",
+        envvar="TUNER_PROGRESS_TIMEOUT",
+        metavar="TIME",
+        help="Start a trial's worker anew after so long without an epoch, or five usual epochs if that is longer "
+        "(default 5m; 5 minutes more for the first epoch of a process).",
+    ),
+]
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -55,12 +78,30 @@ def parse_seconds(text: str | None) -> float | None:
     return seconds
 
 
-def open_store(url: str | None) -> tuple[redis.Redis, Settings]:
-    """Connect to the store at `url`, or start the private one. Raises StoreError in one line if that fails."""
+def open_store(url: str | None, *, insecure: bool = True) -> tuple[redis.Redis, Settings]:
+    """Connect to the store at `url`, or start the private one. Raises StoreError in one line if that fails.
+
+    Only who puts a study somewhere decides about `insecure`; for all other commands the study is already there.
+    """
     from tuner.store import client, embedded
 
     settings = load_settings()
-    return client.connect(url or embedded.ensure_running(settings.home)), settings
+    # No process that is started from here on, such as Ray's, has any business with the password in it.
+    os.environ.pop(REDIS_VARIABLE, None)
+    return client.connect(url or embedded.ensure_running(settings.home), insecure=insecure), settings
+
+
+def without_password(command: list[str]) -> tuple[list[str], str | None]:
+    """A command line without its `--redis URL` if that holds a password, and the URL; else the same and None."""
+    rest, url, words = [], None, iter(command)
+    for word in words:
+        given = [word, *itertools.islice(words, 1)] if word == "--redis" else [word]
+        value = given[-1].removeprefix("--redis=")
+        if word.partition("=")[0] == "--redis" and ("@" in value or "password=" in value):
+            url = value
+        else:
+            rest += given
+    return rest, url
 
 
 def absolute(path: Path | None, default: Path) -> Path:

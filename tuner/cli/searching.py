@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli.options import Address, Name, Redis, TimeBudget, absolute, open_store, parse_seconds
+from tuner.cli.options import (
+    Address,
+    Insecure,
+    Name,
+    ProgressTimeout,
+    Redis,
+    TimeBudget,
+    absolute,
+    open_store,
+    parse_seconds,
+)
 
 if TYPE_CHECKING:
     from tuner.search.stopping import Stop
@@ -55,11 +65,13 @@ def search(
     trials_per_gpu: Annotated[int, typer.Option(envvar="TUNER_TRIALS_PER_GPU", min=1, help=_PER_GPU_HELP)] = 1,
     workers: Annotated[int | None, typer.Option(envvar="TUNER_WORKERS", min=1, help=_WORKERS_HELP)] = None,
     time_budget: TimeBudget = None,
+    progress_timeout: ProgressTimeout = None,
     name: Annotated[
         str | None,
         typer.Option(envvar="TUNER_NAME", help="Name of the study; by default the data set's, then NAME-2 and so on."),
     ] = None,
     redis: Redis = None,
+    insecure: Insecure = False,
     address: Address = None,
     storage: Annotated[
         Path | None,
@@ -97,8 +109,8 @@ def search(
     from tuner.spec import Resources
     from tuner.submit import default_workers
 
-    time_budget_s = parse_seconds(time_budget)
-    client, settings = open_store(redis)
+    time_budget_s, progress_timeout_s = parse_seconds(time_budget), parse_seconds(progress_timeout)
+    client, settings = open_store(redis, insecure=insecure)
     request = launch.SearchRequest(
         dataset=dataset,
         resources=Resources(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers or default_workers()),
@@ -113,6 +125,8 @@ def search(
         seed=seed,
         keep_all=keep_all,
         image_size=image_size,
+        progress_timeout_s=progress_timeout_s,
+        insecure=insecure,
     )
     _conclude(*launch.search(request, client, settings, Console()))
 
@@ -120,14 +134,19 @@ def search(
 def resume(
     name: Name = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, finished ones included.")] = None,
+    max_epochs: Annotated[
+        int | None, typer.Option(min=1, help="More epochs for a complete trial: the best ones go on as new trials.")
+    ] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs to use at once from now on.")] = None,
     trials_per_gpu: Annotated[int | None, typer.Option(min=1, help="Trials that share one GPU from now on.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at once on CPUs from now on.")] = None,
     time_budget: TimeBudget = None,
+    progress_timeout: ProgressTimeout = None,
     wait: Annotated[
         str | None, typer.Option(metavar="TIME", help="Wait so long for another driver of the study to end, e.g. 60s.")
     ] = None,
     redis: Redis = None,
+    insecure: Insecure = False,
     address: Address = None,
 ) -> None:
     """Go on with a study after any end: nothing finished is done again, what was in flight goes on."""
@@ -137,7 +156,7 @@ def resume(
     from tuner.store import catalog
 
     time_budget_s, wait_s = parse_seconds(time_budget), parse_seconds(wait) or 0.0
-    client, settings = open_store(redis)
+    client, settings = open_store(redis, insecure=insecure)
     changes = {"gpus": gpus, "trials_per_gpu": trials_per_gpu, "workers": workers}
     named = {key: value for key, value in changes.items() if value is not None}
 
@@ -150,8 +169,11 @@ def resume(
         settings,
         Console(),
         trials=trials,
+        max_epochs=max_epochs,
         time_budget_s=time_budget_s,
+        progress_timeout_s=parse_seconds(progress_timeout),
         address=address,
+        insecure=insecure,
         wait_s=wait_s,
         change=change,
     )

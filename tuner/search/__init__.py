@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tuner.search.watch import PROGRESS_TIMEOUT_S, ProgressWatch
+
 if TYPE_CHECKING:
     from tuner.search.scheduler import StudyScheduler
     from tuner.search.searcher import StudySearcher
@@ -14,16 +16,20 @@ if TYPE_CHECKING:
 
 
 def new_search(
-    spec: StudySpec, journal: Journal, on_change: Callable[[TrialRecord], None] | None = None
+    spec: StudySpec,
+    journal: Journal,
+    on_change: Callable[[TrialRecord], None] | None = None,
+    *,
+    progress_timeout_s: float = PROGRESS_TIMEOUT_S,
 ) -> tuple[StudySearcher, StudyScheduler]:
     """A Tune searcher and scheduler that share one study, rebuilt from whatever `journal` already holds.
 
     Needs no running Ray and, over a `MemoryJournal`, no Redis: a simulator can drive both by Tune's public methods.
-    `on_change` is called with the trial's record after each commit.
+    `on_change` is called with the trial's record after each commit. See `ProgressWatch` for `progress_timeout_s`.
     """
     from tuner.search.record import StudyRecord
     from tuner.search.scheduler import StudyScheduler
     from tuner.search.searcher import StudySearcher
 
     searcher = StudySearcher(StudyRecord(spec, journal, on_change))
-    return searcher, StudyScheduler(searcher)
+    return searcher, StudyScheduler(searcher, ProgressWatch(progress_timeout_s))

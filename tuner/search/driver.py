@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Protocol
 import optuna
 from ray.tune import Trainable
 
+from tuner import failpoints
 from tuner.errors import TunerError
 from tuner.retention import discard_checkpoints
 from tuner.search import new_search
 from tuner.search.execution import execute
 from tuner.search.stopping import STOP_GRACE_S, Stop, signals_stop
+from tuner.search.watch import PROGRESS_TIMEOUT_S
 from tuner.slots import Slots
 from tuner.spec import StudySpec
 from tuner.store import lease as leases
 from tuner.store.journal import RedisJournal
+from tuner.store.patience import OUTAGE_S
 from tuner.study import Study, TrialRecord, read_study
 from tuner.worker import Worker
 
@@ -51,30 +54,52 @@ def run(
     show: Show,
     wait_s: float = 0.0,
     trials: int | None = None,
+    max_epochs: int | None = None,
     time_budget_s: float | None = None,
+    progress_timeout_s: float = PROGRESS_TIMEOUT_S,
+    outage_s: float = OUTAGE_S,
+    revive: Callable[[], object] | None = None,
     trainable: type[Trainable] = Worker,
 ) -> tuple[Study, Stop]:
     """Run the study until all trials are finished or it is stopped; everything is in the journal then.
 
     Ray must be connected. `show` gets the trials that the journal already holds and the number wanted, and gives the
-    display for as long as the search runs. `trials` changes the total wanted; `trainable` replaces the worker (its
-    `setup` gets the same keyword arguments). Raises LeaseHeld if another driver runs the study, LeaseLost if this one
-    was taken over, StoreError if Redis stays away, TunerError if every trial fails by the same error.
+    display for as long as the search runs. `trials` changes the total wanted; a higher `max_epochs` continues the best
+    complete trials; `trainable` replaces the worker (its `setup` gets the same keyword arguments). Raises LeaseHeld if
+    another driver runs the study, LeaseLost if this one was taken over, StoreUnavailable if Redis stays away for
+    `outage_s` although `revive` is called to start it again, StoreError if it lost its data, UsageError for a lower
+    `max_epochs`, TunerError if every trial fails by the same error.
     """
     if not _log.isEnabledFor(logging.INFO):
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it configures its own logger when it is imported
-    lease = leases.acquire(client, spec.name, wait_s=wait_s)
+    with failpoints.durable("lease-taken"):
+        lease = leases.acquire(client, spec.name, wait_s=wait_s, outage_s=outage_s)
     try:
         hooks = _Hooks(spec)
-        searcher, scheduler = new_search(spec, RedisJournal(client, spec.name, lease.fence), hooks.trial_changed)
+        journal = RedisJournal(
+            client,
+            spec.name,
+            lease.fence,
+            retry_s=outage_s,
+            revive=revive,
+            gives_up=lambda: lease.lost.is_set() or (hooks.stop is not None and hooks.stop.overdue()),
+        )
+        searcher, scheduler = new_search(
+            spec,
+            journal,
+            hooks.trial_changed,
+            progress_timeout_s=progress_timeout_s,
+        )
         record = searcher.record
         if trials is not None:
             record.want_trials(trials)
+        if max_epochs is not None:
+            record.train_longer(max_epochs)
         known = record.records()
         for trial in known:
-            discard_checkpoints(spec, trial)
-        stop = Stop(record, hooks.stopping)
-        lease.start_renewing(lambda asked: stop.request("asked by `tuner stop`", grace_s=_grace_s(asked)))
+            _discard_checkpoints(spec, trial)
+        stop = hooks.stop = Stop(record, hooks.stopping)
+        lease.start_renewing(lambda asked: stop.request("asked by `tuner stop`", grace_s=_grace_s(asked)), revive)
         arguments = {
             "spec_json": spec.to_json(),
             "cache": str(cache),
@@ -94,10 +119,27 @@ def run(
             )
         if record.fatal_error is not None:
             raise TunerError(f"the first trials all failed, so the search stopped: {record.fatal_error}")
+        if record.out_of_room:
+            raise TunerError(
+                f"{record.save_error}; the search stopped, no trial is lost: make room there, then go on with: "
+                f"tuner resume {spec.name}"
+            )
         # Read anew: after an interruption in the middle of a commit only the store knows whether it happened.
-        return read_study(spec, RedisJournal(client, spec.name), None), stop
+        if stop.signal is None:
+            journal.settle()
+            retry_s = outage_s
+        else:
+            retry_s = 0.0  # who pressed Ctrl-C does not wait
+        return read_study(spec, RedisJournal(client, spec.name, retry_s=retry_s, revive=revive), None), stop
     finally:
-        lease.release()
+        with failpoints.durable("lease-released"):
+            lease.release()
+
+
+def _discard_checkpoints(spec: StudySpec, trial: TrialRecord) -> None:
+    if trial.is_finished:
+        with failpoints.durable("checkpoints-discarded"):
+            discard_checkpoints(spec, trial)
 
 
 def _grace_s(asked: str) -> float:
@@ -109,11 +151,12 @@ class _Hooks:
 
     def __init__(self, spec: StudySpec) -> None:
         self.progress: Progress | None = None
+        self.stop: Stop | None = None
         self._spec = spec
         self._told = False
 
     def trial_changed(self, trial: TrialRecord) -> None:
-        self._call(discard_checkpoints, self._spec, trial)
+        self._call(_discard_checkpoints, self._spec, trial)
         if self.progress is not None:
             self._call(self.progress.trial_changed, trial)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 from ray.tune.error import TuneError
 
-from tuner.errors import LeaseLost
 from tuner.slots import Slots
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "30",  # a process that does not end when asked to would keep its slot for 10 min
 }
 
 
@@ -42,7 +42,7 @@ def execute(
 ) -> None:
     """Run the search until nothing is left to do or it is stopped. `arguments` go to the trainable's `setup`.
 
-    Raises the first TunerError of the searcher or scheduler, LeaseLost if the lease was lost.
+    Raises the first TunerError of the searcher or scheduler, else why the lease was lost if it was.
     """
     os.environ.update(_TUNE_ENVIRONMENT)
     if searcher.record.exhausted:
@@ -77,8 +77,7 @@ def execute(
                 raise
     if searcher.record.error is not None:
         raise searcher.record.error
-    if lease.lost.is_set():
-        raise LeaseLost(f"study {lease.name!r} was taken over by another driver, or Redis stayed away: this one ended")
+    lease.raise_if_lost()
 
 
 class _Stopper(tune.Stopper):  # type: ignore[misc]

@@ -7,6 +7,7 @@ truth and everything else is a fold over it").
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections import Counter, deque
@@ -18,13 +19,16 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner import asha
+from tuner import asha, failpoints
 from tuner.errors import TunerError
 from tuner.exchange import Assignment, Failure, Report
+from tuner.search.continuation import chosen_to_continue
 from tuner.search.sampler import suggest
 from tuner.spec import StudySpec
 from tuner.store.journal import Journal
-from tuner.study import LIFE, TRIALS_WANTED, TrialRecord, fold_trial
+from tuner.study import LIFE, MAX_EPOCHS, TRIALS_WANTED, TrialRecord, fold_trial, refuse_fewer_epochs
+
+_log = logging.getLogger(__name__)
 
 MAX_LOSSES = 3  # attempts that may be lost with their worker before the trial itself is taken to be the cause
 SAME_ERRORS = 3  # attempts that end by the same error, with no epoch ever reported, before the search gives up
@@ -38,9 +42,11 @@ class StudyRecord:
 
     def __init__(self, spec: StudySpec, journal: Journal, on_change: Callable[[TrialRecord], None] | None = None):
         self.spec = spec
-        self.rungs: dict[int, list[float]] = {level: [] for level in spec.rungs()}
+        self.rungs: dict[int, list[float]] = {}
         self.live: dict[int, Assignment] = {}
         self.fatal_error: str | None = None
+        self.save_error: str | None = None  # why the newest checkpoint that was due could not be saved
+        self.out_of_room = False
         self.error: TunerError | None = None
         self._journal = journal
         self._on_change = on_change
@@ -60,18 +66,25 @@ class StudyRecord:
     def _fold(self) -> None:
         """Rebuild rungs, counts and what was in flight from the journal."""
         self.trials_wanted: int = self._study.user_attrs.get(TRIALS_WANTED, self.spec.trials)
+        self.max_epochs: int = self._study.user_attrs.get(MAX_EPOCHS, self.spec.max_epochs)
+        self.rungs = {level: [] for level in self.spec.rungs(self.max_epochs)}
         self._queue: deque[int] = deque()
-        self._created = 0
-        for trial in self._trials():
-            self._created += 1
-            for level, scores in self.rungs.items():
-                if level in trial.intermediate_values:
-                    scores.append(trial.intermediate_values[level])
-            if not trial.state.is_finished():
+        self._next_number = 0
+        self._created = 0  # of those wanted: without the ones that continue others
+        self._any_epoch = False
+        for trial in map(self._record_of, self._trials()):
+            self._next_number += 1
+            self._created += trial.continues is None
+            scores = dict(trial.values)
+            for level in trial.rungs(self.spec):
+                if level in scores:
+                    self.rungs[level].append(scores[level])
+            if not trial.is_finished:
                 self._queue.append(trial.number)
-        self._any_epoch = any(trial.intermediate_values for trial in self._trials())
+            self._any_epoch |= bool(scores)
         self.life: int = self._study.user_attrs.get(LIFE, 0) + 1
-        self._study.set_user_attr(LIFE, self.life)
+        with failpoints.durable("life-written"):
+            self._study.set_user_attr(LIFE, self.life)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -92,8 +105,36 @@ class StudyRecord:
     def want_trials(self, trials: int) -> None:
         """Change the total number of trials wanted."""
         if trials != self.trials_wanted:
-            self._study.set_user_attr(TRIALS_WANTED, trials)
+            with failpoints.durable("trials-wanted-written"):
+                self._study.set_user_attr(TRIALS_WANTED, trials)
             self.trials_wanted = trials
+
+    def train_longer(self, max_epochs: int) -> None:
+        """Raise the epochs of a complete trial, and queue the best complete ones to be continued as new trials.
+
+        Trials that are in flight keep the maximum that they began with. Raises UsageError for a lower maximum.
+        """
+        refuse_fewer_epochs(max_epochs, self.max_epochs)
+        if max_epochs == self.max_epochs:
+            return
+        chosen = chosen_to_continue(self.spec, self._trials())
+        with failpoints.durable("epochs-added"), self._journal.transition():
+            self._study.set_user_attr(MAX_EPOCHS, max_epochs)
+            for origin in chosen:
+                self._add_trial(
+                    origin.params,
+                    attempt=0,
+                    life=0,
+                    max_epochs=max_epochs,
+                    continues=origin.number,
+                    continued_from=origin.user_attrs["checkpoint"]["epoch"],
+                    checkpoint=origin.user_attrs["checkpoint"],
+                )
+        for level in self.spec.rungs(max_epochs):
+            self.rungs.setdefault(level, [])
+        self._queue.extend(range(self._next_number, self._next_number + len(chosen)))
+        self._next_number += len(chosen)
+        self.max_epochs = max_epochs
 
     @contextmanager
     def first_error(self) -> Iterator[None]:
@@ -126,13 +167,14 @@ class StudyRecord:
 
     def next_assignment(self) -> Assignment | None:
         """The next attempt to launch: trials in flight first, then new ones; None if there is nothing now."""
-        if self._gives_up() or self.stopping:
+        if self._gives_up() or self._waits_for_room() or self.stopping:
             return None
         if self._queue:
             assignment = self._continue(self._queue[0])
             self._queue.popleft()
         elif self._created < self.trials_wanted:
-            assignment = self._create(self._created)
+            assignment = self._create(self._next_number)
+            self._next_number += 1
             self._created += 1
         else:
             return None
@@ -143,26 +185,36 @@ class StudyRecord:
     def _create(self, number: int) -> Assignment:
         name = self.spec.name
         params = suggest(self._storage, name, self._distributions, number=number, seed=self.spec.seed)
-        with self._journal.transition():
-            self._study.add_trial(
-                create_trial(
-                    state=TrialState.RUNNING,
-                    params=params,
-                    distributions=self._distributions,
-                    user_attrs={"attempt": 1, "life": self.life},
-                )
+        # Absent, it is the spec's: `train_longer` changes it for the trials that come after.
+        longer = {} if self.max_epochs == self.spec.max_epochs else {"max_epochs": self.max_epochs}
+        with failpoints.durable("trial-created"), self._journal.transition():
+            self._add_trial(params, attempt=1, life=self.life, **longer)
+        return Assignment(number, attempt=1, params=params, max_epochs=self.max_epochs)
+
+    def _add_trial(self, params: dict[str, Any], **attributes: Any) -> None:
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING, params=params, distributions=self._distributions, user_attrs=attributes
             )
-        return Assignment(number, attempt=1, params=params, start_epoch=0, checkpoint=None)
+        )
 
     def _continue(self, number: int) -> Assignment:
         trial = self._trial(number)
         attempt = trial.user_attrs.get("attempt", 0) + 1
         checkpoint = trial.user_attrs.get("checkpoint")
-        with self._journal.transition():
+        with failpoints.durable("trial-relaunched"), self._journal.transition():
             self._set(number, "attempt", attempt)
             self._set(number, "life", self.life)
-        start_epoch = checkpoint["epoch"] if checkpoint else 0
-        return Assignment(number, attempt, dict(trial.params), start_epoch, checkpoint)
+        return Assignment(
+            number,
+            attempt,
+            dict(trial.params),
+            start_epoch=checkpoint["epoch"] if checkpoint else 0,
+            checkpoint=checkpoint,
+            previous=trial.user_attrs.get("previous_checkpoint"),
+            max_epochs=trial.user_attrs.get("max_epochs", self.spec.max_epochs),
+            continued_from=trial.user_attrs.get("continued_from", 0),
+        )
 
     # What became of it
 
@@ -176,29 +228,35 @@ class StudyRecord:
         if isinstance(report, Failure):
             self._fail(number, report)
             return False
-        finished = self._record_epoch(number, assignment.attempt, report)
+        self._note_saving(report)
+        if report.save_error and report.epoch >= assignment.max_epochs:
+            # It is complete once its weights are kept: until then it stays in flight, and this epoch unreported.
+            self.release(assignment)
+            return False
+        finished = self._record_epoch(assignment, report)
         self._any_epoch = True
+        failpoints.reach("after-report-folded")
         if finished:
             del self.live[number]
         self._changed(number)
         return not finished and not self.stopping
 
-    def _record_epoch(self, number: int, attempt: int, report: Report) -> bool:
+    def _record_epoch(self, assignment: Assignment, report: Report) -> bool:
         """Commit the report and what follows from it at once; True if it ended the trial."""
-        epoch, score = report.epoch, report.score
+        number, epoch, score = assignment.number, report.epoch, report.score
         values = self._trial(number).intermediate_values
         # An epoch trained again after a crash changes nothing: the first report stands, with what was decided on it.
         new = epoch not in values
         decision = None
-        if new and epoch in self.rungs:
+        if new and epoch > assignment.continued_from and epoch in self.spec.rungs(assignment.max_epochs):
             decision = asha.decide(score, self.rungs[epoch], self.spec.reduction_factor, self.spec.direction)
         stopped = decision is not None and not decision.go_on
-        with self._journal.transition():
+        with failpoints.durable("report-committed"), self._journal.transition():
             if new:
                 self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, score)
-                self._set(number, f"report:{epoch}", {**report.details(), "attempt": attempt})
+                self._set(number, f"report:{epoch}", {**report.details(), "attempt": assignment.attempt})
             self._record_checkpoints(number, report, {epoch: score, **values})
-            if epoch >= self.spec.max_epochs:
+            if epoch >= assignment.max_epochs:
                 best = max if self.spec.direction == "maximize" else min
                 self._end(number, TrialState.COMPLETE, best([*values.values(), score]))
             elif decision is not None and stopped:
@@ -207,10 +265,13 @@ class StudyRecord:
                 self._end(number, TrialState.PRUNED, score)
         if decision is not None:
             self.rungs[epoch].append(score)
-        return stopped or epoch >= self.spec.max_epochs
+        return stopped or epoch >= assignment.max_epochs
 
     def _record_checkpoints(self, number: int, report: Report, values: Mapping[int, float]) -> None:
         if report.checkpoint is not None:
+            previous = self._trial(number).user_attrs.get("checkpoint")
+            if previous is not None and previous["path"] != report.checkpoint.path:
+                self._set(number, "previous_checkpoint", previous)
             self._set(number, "checkpoint", report.checkpoint.as_dict())
         # Devices need not repeat bit for bit: the best of an epoch that was trained again may have another score than
         # the one that stands. Only weights whose score is the journal's are named, so that they can be exported.
@@ -220,17 +281,22 @@ class StudyRecord:
             restarts = [*self._trial(number).user_attrs.get("restarts", []), report.restarted]
             self._set(number, "restarts", restarts)
 
-    def lose(self, assignment: Assignment, detail: str) -> None:
-        """The worker of an attempt is gone: launch the trial again, or fail it after `MAX_LOSSES` such losses."""
+    def lose(self, assignment: Assignment, detail: str, *, begun: bool = True) -> None:
+        """The worker of an attempt is gone: launch the trial again, or fail it after `MAX_LOSSES` such losses.
+
+        begun: False if the process went while it was still changing from another trial to this one; such a loss is not
+        counted against the trial.
+        """
         number = assignment.number
         if self.live.get(number) != assignment:
             return
-        self._early_errors[f"the worker is lost before it reports an epoch ({detail})"] += 1
-        losses = self._trial(number).user_attrs.get("losses", 0) + 1
-        if losses >= MAX_LOSSES:
-            self._fail(number, Failure("lost", f"{losses} workers were lost with it, the last one: {detail}"))
-            return
-        with self._journal.transition():
+        losses = self._trial(number).user_attrs.get("losses", 0) + begun
+        if begun:
+            self._early_errors[f"the worker is lost before it reports an epoch ({detail})"] += 1
+            if losses >= MAX_LOSSES:
+                self._fail(number, Failure("lost", f"{losses} workers were lost with it, the last one: {detail}"))
+                return
+        with failpoints.durable("loss-committed"), self._journal.transition():
             self._set(number, "losses", losses)
             self._set(number, "life", 0)
         del self.live[number]
@@ -246,7 +312,7 @@ class StudyRecord:
             self._changed(number)
 
     def _fail(self, number: int, failure: Failure) -> None:
-        with self._journal.transition():
+        with failpoints.durable("failure-committed"), self._journal.transition():
             self._set(number, "reason", failure.as_reason())
             self._end(number, TrialState.FAIL, None)
         del self.live[number]
@@ -267,6 +333,26 @@ class StudyRecord:
             return False
         if not self.live and self.fatal_error is None:
             self.fatal_error = error
+            self.stop()
+        return True
+
+    def _note_saving(self, report: Report) -> None:
+        if report.save_error and self.save_error is None:
+            _log.warning("%s; nothing more is launched until one can be saved", report.save_error)
+        if report.save_error:
+            self.save_error = report.save_error
+        elif report.checkpoint is not None:
+            self.save_error = None
+
+    def _waits_for_room(self) -> bool:
+        """Whether nothing is launched because checkpoints cannot be saved.
+
+        A trial that still runs may save one, and so show that there is room again; without one the search stops.
+        """
+        if self.save_error is None or not (self._queue or self._created < self.trials_wanted):
+            return False
+        if not self.live and not self.stopping:
+            self.out_of_room = True
             self.stop()
         return True
 

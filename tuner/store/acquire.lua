@@ -2,6 +2,10 @@
 -- KEYS: lease, fence, control. ARGV: holder, lifetime in ms, the dead holder that may be replaced ("" for none).
 -- Returns {"ok", fence} or {"held", holder, milliseconds until it expires}.
 local held = redis.call("GET", KEYS[1])
+if held == ARGV[1] then
+  -- The reply to an earlier call was lost, and the driver asks again.
+  return {"ok", redis.call("GET", KEYS[2])}
+end
 if held and held ~= ARGV[3] then
   return {"held", held, redis.call("PTTL", KEYS[1])}
 end

@@ -7,9 +7,9 @@ import json
 
 import redis
 
-from tuner.errors import StoreError, StudyExists, StudyNotFound
-from tuner.store.client import load_script, redis_errors, server_time_s
-from tuner.store.identity import user_name
+from tuner.errors import StoreError, StudyExists, StudyNotFound, UsageError
+from tuner.store.client import get_text, load_script, redis_errors, server_time_s
+from tuner.store.identity import YEAR_9999_S, user_name
 from tuner.store.keys import NAME_LENGTH, STUDIES, StudyKeys, check_name
 from tuner.store.lease import STOP, STOP_NOW, dead_holder, holder, lease_held
 
@@ -36,12 +36,10 @@ def refuse_existing(client: redis.Redis, name: str) -> None:
 
 def read_spec(client: redis.Redis, name: str) -> str:
     """The spec's JSON as `create_study` got it. Raises StudyNotFound, StoreError if Redis fails."""
-    keys = StudyKeys(name)
-    with redis_errors(f"reading study {name!r}"):
-        spec = client.get(keys.spec)
+    spec = get_text(client, StudyKeys(name).spec, f"the spec of study {name!r}")
     if spec is None:
         raise _not_found(client, name)
-    return str(spec)
+    return spec
 
 
 def list_studies(client: redis.Redis) -> list[tuple[str, float, str]]:
@@ -52,9 +50,14 @@ def list_studies(client: redis.Redis) -> list[tuple[str, float, str]]:
     for name, text in rows.items():
         try:
             row = json.loads(text)
-            studies.append((str(name), float(row["created_s"]), str(row["user"])))
-        except (KeyError, TypeError, ValueError):
-            raise StoreError(f"the record of study {name!r} in {STUDIES} cannot be read: {str(text)[:100]!r}") from None
+            created_s, user = float(row["created_s"]), str(row["user"])
+            if not 0 <= created_s < YEAR_9999_S:
+                raise ValueError(created_s)
+            studies.append((check_name(str(name)), created_s, user))
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, UsageError):
+            raise StoreError(
+                f"the record of study {str(name)[:100]!r} in {STUDIES} cannot be read: {str(text)[:100]!r}"
+            ) from None
     return sorted(studies, key=lambda study: (study[1], study[0]))
 
 

@@ -6,30 +6,48 @@ import importlib.resources
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.connection import parse_url
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 from redis.retry import Retry
 
-from tuner.errors import StoreError
+from tuner.errors import StoreError, StoreUnavailable
+from tuner.network import is_loopback
+
+# Nothing that the program stores comes near it, but for what somebody else planted.
+LARGEST_VALUE = 1 << 20
 
 # What each setting must be, and the command that sets it.
 _REQUIRED = {"appendonly": "yes", "maxmemory-policy": "noeviction"}
 
 
-def connect(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
+def connect(url: str, *, insecure: bool = False, timeout_s: float = 5.0) -> redis.Redis:
     """Connect to the Redis at `url` (redis://, rediss:// or unix://) and check that it keeps what it is given.
 
     `timeout_s` bounds connecting and each later command. The client answers in `str`. It does not retry by itself:
     only the caller knows which of its commands may run twice.
 
-    Raises StoreError, never showing the password: the URL is no Redis URL, nothing answers, the password is wrong, or
-    the server may lose data (`appendonly` is not `yes`, or `maxmemory-policy` is not `noeviction`).
+    Raises StoreError, never showing the password: the URL is no Redis URL, or, unless `insecure`, leads beyond this
+    machine without a password; nothing answers, the password is wrong, or the server may lose data (`appendonly` is not
+    `yes`, or `maxmemory-policy` is not `noeviction`).
     """
-    place = _place(url)
+    options = _options(url)
+    place = _place(options)
+    if not insecure:
+        _refuse_open(options, place)
     try:
         client = redis.Redis.from_url(
             url,
@@ -63,11 +81,44 @@ def connect(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
 
 @contextmanager
 def redis_errors(doing: str) -> Iterator[None]:
-    """Turn what Redis raises inside the block into a StoreError that names what was being done."""
+    """Turn what Redis raises inside the block into a StoreError that names what was being done.
+
+    It is a StoreUnavailable where the same command may succeed later: Redis is away, loading its data or failing over,
+    or takes no writes until somebody gives it memory or disk.
+    """
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise StoreError(
+            f"Redis failed while {doing}: it holds bytes that are not text ({error.object[:40]!r}), which tuner never "
+            "writes; something else wrote there, or its file was damaged"
+        ) from None
     except RedisError as error:
-        raise StoreError(f"Redis failed while {doing}: {_one_line(error)}") from error
+        kind, what_to_do = _kind(error)
+        raise kind(f"Redis failed while {doing}: {_one_line(error)}{what_to_do}") from error
+
+
+def _kind(error: RedisError) -> tuple[type[StoreError], str]:
+    """The class of error that it is to us, and what the user can do about it."""
+    text = str(error)
+    # A script that was refused memory says so in the middle of its message (Redis 6).
+    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:
+        return StoreUnavailable, "; give it more memory: CONFIG SET maxmemory BYTES"
+    if "MISCONF" in text:
+        return StoreUnavailable, "; it cannot write its file: free disk space where it keeps its data"
+    if isinstance(error, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS")):
+        return StoreError, "; its password was changed: put the right one into the URL"
+    away = isinstance(error, (ConnectionError, TimeoutError, ReadOnlyError))
+    return StoreUnavailable if away else StoreError, ""
+
+
+def get_text(client: redis.Redis, key: str, what: str) -> str | None:
+    """The string at `key`, None if there is none. Raises StoreError, naming `what`, if Redis fails or it is no text."""
+    with redis_errors(f"reading {what}"):
+        text = client.get(key)
+    if text is not None and len(text) > LARGEST_VALUE:
+        raise StoreError(f"{what} cannot be read: {key} holds {len(text)} characters, more than {LARGEST_VALUE}")
+    return None if text is None else str(text)
 
 
 def load_script(client: redis.Redis, filename: str) -> Script:
@@ -82,20 +133,35 @@ def server_time_s(client: redis.Redis) -> float:
     return seconds + microseconds / 1e6
 
 
-def _place(url: str) -> str:
-    """Where `url` points, without user and password, for messages. Raises StoreError if it is no Redis URL."""
+def _options(url: str) -> dict[str, Any]:
+    """What `url` says, taken apart. Raises StoreError if it is no Redis URL."""
     scheme = re.match(r"([a-z]+)://", url)
     if scheme is None or scheme[1] not in ("redis", "rediss", "unix"):
         raise _unusable_url(f"it begins with {scheme[0]}" if scheme else "it has no scheme")
     try:
-        options = parse_url(url)  # type: ignore[no-untyped-call]
+        options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError:
         raise _unusable_url("its port or one of its options is malformed") from None
-    if scheme[1] == "unix":
-        if not options.get("path"):
-            raise _unusable_url("it names no socket")
-        return str(options["path"])
-    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+    if scheme[1] == "unix" and not options.get("path"):
+        raise _unusable_url("it names no socket")
+    return options
+
+
+def _place(options: dict[str, Any]) -> str:
+    """Where it is, without user and password, for messages."""
+    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
+
+
+def _refuse_open(options: dict[str, Any], place: str) -> None:
+    """Raises StoreError for a Redis in the network that asks for neither a password nor a certificate."""
+    if options.get("path") or options.get("password") or options.get("ssl_certfile"):
+        return
+    if not is_loopback(options.get("host", "localhost")):
+        raise StoreError(
+            f"Redis at {place} is beyond this machine and the URL has no password: whoever reaches that port could "
+            "read and change every study; give it one (`requirepass`, and redis://:PASSWORD@HOST:PORT in TUNER_REDIS), "
+            "or allow it by --insecure"
+        )
 
 
 def _unusable_url(why: str) -> StoreError:

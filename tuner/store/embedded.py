@@ -19,7 +19,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +76,14 @@ def ensure_running(home: Path) -> str:
             return _start(folder, deadline_s)
     except OSError as error:
         raise StoreError(f"the private Redis in {folder} cannot be started: {error}") from error
+
+
+def reviver(home: Path, client: redis.Redis) -> Callable[[], object] | None:
+    """What starts the server of `client` again if it dies; None if it is not the private server of `home`."""
+    path = client.connection_pool.connection_kwargs.get("path")
+    if path != str(socket_path(home.absolute() / "redis")):
+        return None
+    return lambda: ensure_running(home)
 
 
 def is_running(home: Path) -> bool:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+YEAR_9999_S = 253_370_764_800  # the last year that a calendar can show, in seconds since 1970
+
 _PROC_STATE = 0  # fields of /proc/<pid>/stat after the command name
 _PROC_START = 19
 
@@ -39,7 +41,20 @@ class Holder:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Raises ValueError or TypeError if `text` was not written by `to_json`."""
-        return cls(**json.loads(text))
+        try:
+            content = json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        holder = cls(**content)
+        texts = (holder.host, holder.boot_id, holder.pid_namespace, holder.user)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(holder.process_start, int):
+            raise TypeError("an entry of another type")
+        # Others would not be understood by the calls that they are given to.
+        if not isinstance(holder.pid, int) or not 0 < holder.pid < 2**31:
+            raise ValueError(f"pid {holder.pid!r}")
+        if not isinstance(holder.since_s, int | float) or not 0 <= holder.since_s < YEAR_9999_S:
+            raise ValueError(f"since_s {holder.since_s!r}")
+        return holder
 
     def is_gone(self) -> bool:
         """Whether the process provably ended. One on another host, boot or namespace cannot be seen: never provable."""

@@ -16,19 +16,14 @@ from typing import Any
 
 import redis
 from optuna.storages.journal import BaseJournalBackend
-from redis.exceptions import AuthenticationError, ConnectionError, ReadOnlyError, TimeoutError
 
-from tuner.errors import LeaseLost, StoreError
-from tuner.store.client import load_script, redis_errors
+from tuner.errors import StoreError, TunerError, first_line
+from tuner.store.client import LARGEST_VALUE, load_script
 from tuner.store.keys import StudyKeys
-from tuner.store.lease import OUTAGE_S
+from tuner.store.lease import superseded
+from tuner.store.patience import OUTAGE_S, Patience
 
 PAGE_ENTRIES = 2_000
-
-# Redis is away, loading its data, or failing over: the same append may succeed later.
-_TRANSIENT = (ConnectionError, TimeoutError, ReadOnlyError)
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +59,8 @@ class Journal(BaseJournalBackend, abc.ABC):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append entries in one write, or collect them in a transition. Called by Optuna.
 
-        Raises ValueError for a number that JSON has not (NaN, infinity) and TypeError for an object that it has not,
-        both before anything is written; and what the journal's class says.
+        Raises ValueError for a number that JSON has not (NaN, infinity), TypeError for an object that it has not, and
+        StoreError for an entry above 1 MiB, all before anything is written; and what the journal's class says.
         """
         self._check_not_ahead()
         entries = [_encode(log) for log in logs]
@@ -119,11 +114,14 @@ class RedisJournal(Journal):
     With the `fence` of a lease it is the driver's: it appends, and after its first read it reads without a round trip,
     since nobody else can append. Without one it reads only, and each read fetches what is new, a page at a time.
 
-    An append that gets no answer is repeated for `retry_s` seconds: it is applied once however often it is sent.
+    What gets no answer is repeated for `retry_s` seconds (10 minutes for a driver, else 0): an append is applied once
+    however often it is sent. `revive`, `gives_up`, `clock`, `sleep`: see `Patience`. If Redis comes back without the
+    newest entries, an append writes them again, from what the driver holds.
 
-    Appending raises LeaseLost if a later lease was given or the study was deleted, StoreError if the journal was opened
-    for reading, is not as long as this writer left it, or Redis refuses or stays away. Reading raises StoreError if
-    Redis fails, if entries that were already read have gone, and for an entry that is not a JSON object.
+    Appending raises LeaseLost if a later lease was given or the study was deleted, StoreUnavailable if Redis stays
+    away, StoreError if the journal was opened for reading, does not begin as this writer left it, or Redis refuses.
+    Reading raises StoreUnavailable and StoreError likewise, if entries that were already read have gone, and for an
+    entry that is not a JSON object of at most 1 MiB.
     """
 
     def __init__(
@@ -132,7 +130,9 @@ class RedisJournal(Journal):
         name: str,
         fence: int | None = None,
         *,
-        retry_s: float = OUTAGE_S,
+        retry_s: float | None = None,
+        revive: Callable[[], object] | None = None,
+        gives_up: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -140,9 +140,9 @@ class RedisJournal(Journal):
         self._client = client
         self._keys = StudyKeys(name)
         self._fence = fence
-        self._retry_s = retry_s
-        self._clock = clock
-        self._sleep = sleep
+        if retry_s is None:
+            retry_s = 0.0 if fence is None else OUTAGE_S
+        self._patience = Patience(name, retry_s, revive=revive, gives_up=gives_up, clock=clock, sleep=sleep)
         self._script = load_script(client, "append.lua")
         self._entries: list[str] = []
         self._may_lack_entries = True
@@ -155,17 +155,22 @@ class RedisJournal(Journal):
             )
         super().append_logs(logs)
 
+    def settle(self) -> None:
+        """Make sure that Redis still holds all that this driver wrote; its last act. Raises what appending raises."""
+        assert self._collected is None, "a transition ends before its journal settles"
+        self._write([])
+
     def _write(self, entries: list[str]) -> None:
         index = len(self._read())
         # If no answer comes, only Redis knows whether the entries were appended: the next read asks.
         self._may_lack_entries = True
         state, found = self._append(index, entries)
+        if state == "length" and int(found) < index + len(entries):
+            state, found = self._append_with_what_was_lost(entries)
         name = self._keys.name
         if state == "fence":
-            raise LeaseLost(
-                f"study {name!r} was taken over or deleted: this driver holds fence {self._fence}, the newest is "
-                f"{found or 'gone'}; nothing more is written, see `tuner status {name}`"
-            )
+            assert self._fence is not None
+            raise superseded(name, self._fence, str(found))
         if state == "length":
             raise StoreError(
                 f"the journal of study {name!r} holds {found} entries where its driver left {index}: Redis lost "
@@ -178,22 +183,33 @@ class RedisJournal(Journal):
         assert self._fence is not None, "append_logs refuses without a fence"
         keys = [self._keys.journal, self._keys.fence]
         args: list[str | int] = [self._fence, index, *entries]
-        doing = f"appending to the journal of study {self._keys.name!r}"
-        began_s, pause_s = self._clock(), _FIRST_PAUSE_S
-        while True:
-            with redis_errors(doing):
-                try:
-                    state, found = self._script(keys, args)
-                    return state, found
-                except AuthenticationError:
-                    raise
-                except _TRANSIENT as error:
-                    if self._clock() - began_s >= self._retry_s:
-                        raise
-                    if pause_s == _FIRST_PAUSE_S:
-                        _log.warning("Redis does not answer (%s); trying again for %.0f s", error, self._retry_s)
-            self._sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+        def send() -> tuple[str, int | str]:
+            state, found = self._script(keys, args)
+            return state, found
+
+        return self._patience.call(f"appending to the journal of study {self._keys.name!r}", send)
+
+    def _append_with_what_was_lost(self, entries: list[str]) -> tuple[str, int | str]:
+        """Append `entries` after those that Redis lost, if it holds the beginning of what this writer left."""
+        left = [*self._entries, *entries]
+        found: list[str] = []
+        while len(found) <= len(left):
+            page = self._page(len(found))
+            found += page
+            if len(page) < PAGE_ENTRIES:
+                break
+        if len(found) >= len(left) or found != left[: len(found)]:
+            return "length", len(found)
+        answer = self._append(len(found), left[len(found) :])
+        if answer[0] == "ok":
+            _log.warning(
+                "Redis lost the newest %d entries of the journal of study %r; they are written again. It may lose "
+                "more: check its persistence (appendfsync, disk)",
+                len(self._entries) - len(found),
+                self._keys.name,
+            )
+        return answer
 
     def _read(self) -> list[str]:
         if self._fence is None or self._may_lack_entries:
@@ -206,29 +222,67 @@ class RedisJournal(Journal):
             seen = len(self._entries)
             # The last entry seen is read again: if it is not there, the list is not the one that was read.
             start = max(0, seen - 1)
-            with redis_errors(f"reading the journal of study {self._keys.name!r}"):
-                page = self._client.lrange(self._keys.journal, start, start + PAGE_ENTRIES - 1)
+            page = self._page(start)
             if seen and page[:1] != self._entries[-1:]:
                 raise StoreError(
                     f"the journal of study {self._keys.name!r} was rolled back or deleted: entry {seen - 1}, which was "
                     "read before, is no longer there; check that Redis persists, and start this command again"
                 )
-            self._entries += [str(text) for text in page[seen - start :]]
+            self._entries += page[seen - start :]
             if len(page) < PAGE_ENTRIES:
                 return
 
+    def _page(self, start: int) -> list[str]:
+        def fetch() -> list[str]:
+            page = self._client.lrange(self._keys.journal, start, start + PAGE_ENTRIES - 1)
+            return [str(text) for text in page]
+
+        return self._patience.call(f"reading the journal of study {self._keys.name!r}", fetch)
+
+
+@contextmanager
+def replaying(name: str) -> Iterator[None]:
+    """Around what reads the journal of study `name` with Optuna: raises StoreError if it cannot be a study's.
+
+    Optuna replays what it finds there unchecked, so that entries of something else end in any exception.
+    """
+    try:
+        yield
+    except TunerError:
+        raise
+    except Exception as error:
+        raise StoreError(
+            f"the journal of study {name!r} holds entries that tuner did not write ({type(error).__name__}: "
+            f"{first_line(error, limit=100)}); the study cannot be read"
+        ) from error
+
 
 def _encode(log: dict[str, Any]) -> str:
-    return json.dumps(log, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(log, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    if len(text) > LARGEST_VALUE:
+        raise StoreError(
+            f"an entry of {len(text)} bytes is too large for the journal: at most {LARGEST_VALUE} are allowed; it "
+            f"begins with {text[:100]!r}"
+        )
+    return text
 
 
 def _decode(text: str, index: int) -> dict[str, Any]:
+    if len(text) > LARGEST_VALUE:
+        raise StoreError(
+            f"entry {index} of the journal has {len(text)} characters, more than {LARGEST_VALUE}: it is none of "
+            "tuner's; the study cannot be read"
+        )
     try:
-        entry = json.loads(text)
-    except ValueError:
+        entry = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict):
         raise StoreError(
             f"entry {index} of the journal is not a JSON object but {text[:100]!r}; the study cannot be read"
         )
     return entry
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -9,25 +9,26 @@ that nobody has taken the study, and go on.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import redis
 
-from tuner.errors import LeaseHeld, StoreError
-from tuner.store.client import load_script, redis_errors, server_time_s
+from tuner.errors import LeaseHeld, LeaseLost, StoreError, StoreUnavailable, TunerError
+from tuner.store.client import get_text, load_script, redis_errors, server_time_s
 from tuner.store.identity import Holder, this_process
 from tuner.store.keys import StudyKeys
+from tuner.store.patience import OUTAGE_S, QUIET_S, Patience
 
 STOP = "stop"
 STOP_NOW = "stop-now"
 
-# How long a driver waits for a Redis that went away during a search, in seconds.
-OUTAGE_S = 600.0
-
 _RENEW_EVERY_S = 2.0
 _POLL_S = 0.5
+_START_S = 5.0  # at a start, unlike later, Redis is expected to be there
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Lease:
     """The right to run the study `name`, from `acquire`.
 
     fence: goes to `RedisJournal`. lost: set once Redis has said that another driver or `tuner delete` came after this
-    one, or Redis has been out of reach for `outage_s`; nothing that is written after that is certain to be accepted.
+    one, or no renewal has succeeded for `outage_s`; nothing that is written after that is certain to be accepted.
     """
 
     def __init__(
@@ -64,36 +65,72 @@ class Lease:
         self._ttl_s = ttl_s
         self._outage_s = outage_s
         self._clock = clock
-        self._renewed_s = clock()
+        self._error: TunerError | None = None
+        self._away_since_s: float | None = None
+        self._told = False
+        self._ignored = ""
         self._renew_script = load_script(client, "renew.lua")
         self._release_script = load_script(client, "release.lua")
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def raise_if_lost(self) -> None:
+        """Raises why `lost` is set: LeaseLost, StoreUnavailable after an outage, StoreError if Redis lost its data."""
+        if self._error is not None:
+            raise self._error
 
     def renew(self) -> str | None:
         """Renew once; return what is asked of the driver: `STOP`, `STOP_NOW` or None. Sets `lost`, and never raises."""
         args: list[str | int] = [self.fence, self.holder.to_json(), round(self._ttl_s * 1000)]
         try:
             with redis_errors(f"renewing the lease of study {self.name!r}"):
-                state, *rest = self._renew_script([self._keys.lease, self._keys.fence, self._keys.control], args)
+                state, found = self._renew_script([self._keys.lease, self._keys.fence, self._keys.control], args)
         except StoreError as error:
-            _log.warning("%s", error)
-            if self._clock() - self._renewed_s > self._outage_s:
-                self.lost.set()
+            self._not_renewed(error)
             return None
+        self._away_since_s = None
         if state == "lost":
-            self.lost.set()
+            self._lose(superseded(self.name, self.fence, str(found)))
             return None
-        self._renewed_s = self._clock()
-        return str(rest[0]) or None
+        if found not in ("", STOP, STOP_NOW) and found != self._ignored:
+            self._ignored = found
+            _log.warning("%s holds neither %r nor %r: it asks for nothing", self._keys.control, STOP, STOP_NOW)
+        return str(found) if found in (STOP, STOP_NOW) else None
 
-    def start_renewing(self, on_control: Callable[[str], None] | None = None) -> None:
+    def _not_renewed(self, error: StoreError) -> None:
+        now_s = self._clock()
+        if self._away_since_s is None:
+            # Counted from here and not from the last renewal: this process may have been suspended since.
+            self._away_since_s = now_s
+            self._told = False
+        away_s = now_s - self._away_since_s
+        if away_s >= QUIET_S and not self._told:
+            _log.warning("%s; waiting for it, %.0f s at most", error, self._outage_s)
+            self._told = True
+        if away_s > self._outage_s:
+            self._lose(
+                StoreUnavailable(
+                    f"{error}; it stayed so for {away_s:.0f} s. Nothing that was recorded is lost: mend it, then "
+                    f"`tuner resume {self.name}`"
+                )
+            )
+
+    def _lose(self, error: TunerError) -> None:
+        self._error = error
+        self.lost.set()
+
+    def start_renewing(
+        self, on_control: Callable[[str], None] | None = None, revive: Callable[[], object] | None = None
+    ) -> None:
         """Renew every 2 s or faster from a thread of its own, until lost or released.
 
-        `on_control` is called in that thread with `STOP` and with `STOP_NOW`, once each, when a client asks for it.
+        `on_control` is called in that thread with `STOP` and with `STOP_NOW`, once each, when a client asks for it;
+        `revive` after each renewal that failed: it starts a Redis that died, and may raise StoreError.
         """
         assert self._thread is None, "a lease is renewed by one thread"
-        self._thread = threading.Thread(target=self._keep, args=(on_control,), name=f"lease-{self.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._keep, args=(on_control, revive), name=f"lease-{self.name}", daemon=True
+        )
         self._thread.start()
 
     def release(self) -> None:
@@ -107,7 +144,7 @@ class Lease:
         except StoreError as error:
             _log.warning("%s; it expires by itself in at most %.0f s", error, self._ttl_s)
 
-    def _keep(self, on_control: Callable[[str], None] | None) -> None:
+    def _keep(self, on_control: Callable[[str], None] | None, revive: Callable[[], object] | None) -> None:
         period_s = min(_RENEW_EVERY_S, self._ttl_s / 4)
         told: set[str] = set()
         while not self._ended.is_set():
@@ -121,6 +158,10 @@ class Lease:
                 except Exception:
                     # A driver that cannot stop on request must at least keep its lease.
                     _log.exception("the driver failed to act on %r", asked)
+            if revive is not None and self._away_since_s is not None:
+                # Who appends may be waiting too, and says why it fails.
+                with suppress(StoreError):
+                    revive()
             self._ended.wait(period_s)
 
 
@@ -141,17 +182,37 @@ def acquire(
     """
     keys = StudyKeys(name)
     script = load_script(client, "acquire.lua")
+    patience = Patience(name, _START_S, clock=clock, sleep=sleep)
+    doing = f"taking the lease of study {name!r}"
+    # The same text in each try: by it a lease that was taken, though the reply was lost, is known to be ours.
+    me = this_process(patience.call(doing, lambda: server_time_s(client)))
+
+    def take() -> list[str]:
+        args: list[str | int] = [me.to_json(), round(ttl_s * 1000), dead_holder(client, keys)]
+        return script([keys.lease, keys.fence, keys.control], args)  # type: ignore[no-any-return]
+
     deadline_s = clock() + wait_s
     while True:
-        with redis_errors(f"taking the lease of study {name!r}"):
-            me = this_process(server_time_s(client))
-            args: list[str | int] = [me.to_json(), round(ttl_s * 1000), dead_holder(client, keys)]
-            state, *rest = script([keys.lease, keys.fence, keys.control], args)
+        state, *rest = patience.call(doing, take)
         if state == "ok":
             return Lease(client, keys, int(rest[0]), me, ttl_s=ttl_s, outage_s=outage_s, clock=clock)
         if clock() >= deadline_s:
-            raise lease_held(name, *rest)
+            raise lease_held(name, rest[0], int(rest[1]))
         sleep(_POLL_S)
+
+
+def superseded(name: str, fence: int, found: str) -> TunerError:
+    """Why a driver with `fence` is refused where Redis now has the fence `found`, "" if it has none."""
+    if re.fullmatch("[0-9]{1,19}", found) and int(found) >= fence:
+        return LeaseLost(
+            f"study {name!r} was taken over or deleted: this driver holds fence {fence}, the newest is {found}; "
+            f"nothing more is written, see `tuner status {name}`"
+        )
+    has = repr(found[:40]) if found else "none"
+    return StoreError(
+        f"Redis does not know the driver of study {name!r} any more (fence {fence}, it has {has}): it was flushed, or "
+        f"started again without its newest data; restore its append-only file, then `tuner resume {name}`"
+    )
 
 
 def holder(client: redis.Redis, name: str) -> Holder | None:
@@ -191,9 +252,7 @@ def lease_held(name: str, holder_text: str, expires_ms: int) -> LeaseHeld:
 
 
 def _read(client: redis.Redis, keys: StudyKeys) -> str | None:
-    with redis_errors(f"reading the lease of study {keys.name!r}"):
-        text = client.get(keys.lease)
-    return None if text is None else str(text)
+    return get_text(client, keys.lease, f"the lease of study {keys.name!r}")
 
 
 def _parse(name: str, text: str) -> Holder:

@@ -18,11 +18,12 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.errors import DataError
+from tuner.errors import DataError, first_line
 from tuner.training.dataspec import DataInfo, DataSpec
 from tuner.training.folders import MIN_TRAIN_PER_CLASS, FolderSource
 from tuner.training.locking import file_lock
@@ -87,26 +88,36 @@ def open_cached(spec: DataSpec, cache_dir: Path) -> CachedData:
     files_key = source.files_key()
     key = hashlib.sha256(json.dumps([_FORMAT, files_key, spec.image_size]).encode()).hexdigest()[:16]
     folder = cache_dir / f"{spec.default_name}-{key}"
-    if not folder.is_dir():
-        try:
+    try:
+        if not folder.is_dir():
             cache_dir.mkdir(parents=True, exist_ok=True)
             with file_lock(cache_dir / f".{folder.name}.lock"):
                 if not folder.is_dir():
                     _build(source, spec.image_size, folder)
-        except OSError as error:
-            raise DataError(f"cannot write the decoded data set to {folder}: {error.strerror or error}") from error
+    except OSError as error:
+        raise DataError(f"cannot write the decoded data set to {folder}: {error.strerror or error}") from error
     return _open(folder, source.test_source)
 
 
 def _open(folder: Path, test_source: str) -> CachedData:
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        classes, own_val, fingerprint = tuple(meta["classes"]), int(meta["own_val"]), str(meta["fingerprint"])
         # Copy-on-write: torch warns of read-only memory, and the file itself can never be changed through it.
-        images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
-        labels = np.load(folder / "labels.npy", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"the decoded data set in {folder} is damaged ({error}): delete that folder") from error
-    return CachedData(images, labels, tuple(meta["classes"]), meta["own_val"], meta["fingerprint"], test_source)
+        images = np.lib.format.open_memmap(folder / "images.npy", mode="c")
+        labels = np.array(np.lib.format.open_memmap(folder / "labels.npy", mode="r"))
+        if images.dtype != np.uint8 or images.ndim != 4 or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"images {images.dtype} {images.shape} do not go with labels {labels.dtype} {labels.shape}"
+            )
+        if not 0 <= labels.min() <= labels.max() < len(classes):
+            raise ValueError(f"labels {labels.min()} to {labels.max()} of {len(classes)} classes")
+    # NumPy parses a header as Python's literals, with Python's tokenizer.
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, SyntaxError, TokenError) as error:
+        raise DataError(
+            f"the decoded data set in {folder} is damaged ({first_line(error)}): delete that folder, it is decoded anew"
+        ) from error
+    return CachedData(images, labels, classes, own_val, fingerprint, test_source)
 
 
 def _build(source: Source, image_size: int | None, folder: Path) -> None:

@@ -12,13 +12,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
+from tuner import failpoints
 from tuner.errors import CheckpointError
 from tuner.training.checkpoint_ref import CheckpointRef
 
@@ -68,7 +71,7 @@ def write(
 
 def read(ref: CheckpointRef) -> Checkpoint:
     """Read a checkpoint. Raises CheckpointError if it is missing, if its bytes are not those that `ref` vouches for
-    (checked before anything is parsed), or if a newer version wrote it."""
+    (checked before anything is parsed), if those are no checkpoint, or if a newer version wrote it."""
     try:
         content = Path(ref.path).read_bytes()
     except OSError as error:
@@ -79,15 +82,20 @@ def read(ref: CheckpointRef) -> Checkpoint:
             f"the checkpoint {ref.path} has changed since it was written: SHA-256 {found[:12]}..., not "
             f"{ref.sha256[:12]}... as recorded"
         )
-    # The file's layout: the header's length as 8 bytes little-endian, then the header as JSON.
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    state = json.loads(header.get("__metadata__", {}).get(_STATE_KEY, "{}"))
-    if state.get("format") != FORMAT:
+    try:
+        # The file's layout: the header's length as 8 bytes little-endian, then the header as JSON.
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        state = json.loads(header["__metadata__"][_STATE_KEY])
+        found_format = state["format"]
+        tensors = safetensors.torch.load(content) if found_format == FORMAT else {}
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{ref.path} is no checkpoint of this program, whoever recorded it") from error
+    if found_format != FORMAT:
         raise CheckpointError(
-            f"the checkpoint {ref.path} has format {state.get('format')}, this version reads format {FORMAT}: "
+            f"the checkpoint {ref.path} has format {found_format}, this version reads format {FORMAT}: "
             f"use the version that wrote it"
         )
-    return Checkpoint(safetensors.torch.load(content), state)
+    return Checkpoint(tensors, state)
 
 
 def keep_only(folder: Path, kept: Iterable[CheckpointRef]) -> None:
@@ -113,11 +121,19 @@ def _remove(paths: Iterable[Path]) -> None:
 
 def _write_atomically(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        failpoints.reach("before-checkpoint-renamed")
+        os.replace(partial, path)
+        failpoints.reach("after-checkpoint-renamed")
+    except OSError:
+        # On a full disk the half that was written is in everybody's way.
+        with suppress(OSError):
+            partial.unlink()
+        raise
     # Without this the name itself may be gone after a power cut, although its bytes are on the disk.
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import UsageError
+from tuner.errors import DataError, UsageError
 
 NAMED = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn")
 """The data sets that have a name of their own; every other data set is a folder."""
@@ -91,14 +91,22 @@ class DataInfo:
     test_source: str
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder `path`. Raises DataError if this user may not even ask."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def resolve_dataset(argument: str) -> str:
     """What `DataSpec.dataset` is for what a user typed: a name stays one, a folder becomes its absolute path.
 
-    Raises UsageError if it is neither.
+    Raises UsageError if it is neither, DataError if the folder is closed to this user.
     """
     if argument in NAMED:
         return argument
     folder = Path(argument).expanduser()
-    if folder.is_dir():
+    if is_folder(folder):
         return str(folder.resolve())
     raise UsageError(f"no data set {argument!r}: give a folder of class folders, or one of {', '.join(NAMED)}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuner.errors import DataError, UsageError
+from tuner.training.dataspec import is_folder
 from tuner.training.splits import held_out_names
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -69,9 +70,9 @@ def open_folder(root: Path) -> FolderSource:
     Raises UsageError if there is no such folder or it holds no data set, DataError if it has fewer than two classes
     or a class with fewer than 3 training pictures.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise UsageError(f"no folder {root}")
-    present = {split for split in ("train", "val", "test") if (root / split).is_dir()}
+    present = {split for split in ("train", "val", "test") if is_folder(root / split)}
     if present and "train" not in present:
         raise UsageError(f"{root} has {'/ and '.join(sorted(present))}/ but no train/: put the training pictures there")
     train_root = root / "train" if present else root

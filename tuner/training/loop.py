@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tuner import failpoints
 from tuner.errors import CheckpointError
 from tuner.training import checkpoint
 from tuner.training.augment import augment
@@ -53,16 +54,35 @@ class TrialTrainer:
     """Trains one configuration. The same arguments give the same epochs, bit for bit on a CPU with the same number of
     threads, also when the trial is saved and restored between any two of them.
 
-    max_epochs: where the learning rate reaches 0. Raises UsageError if the network does not fit the pictures' size;
-    torch's own out-of-memory error passes through, here and in `run_epoch`.
+    max_epochs: where the learning rate reaches 0.
+    continued_from: epoch to which the restored checkpoint's trial was trained, if this one trains it longer; see
+        `learning_rate`.
+    micro_batch: how many pictures go through the network at once; None: a whole batch. Each step then adds up the
+        gradients of B // micro_batch parts of its batch before it changes the weights, in so much less memory. Without
+        batch norm and dropout that is the gradient of the whole batch up to rounding. Batch norm takes mean and
+        variance from each part alone ("ghost batch normalization", Hoffer et al. 2017), which is noisier, and moves
+        its running averages once a part; dropout draws other masks.
+
+    Raises UsageError if the network does not fit the pictures' size; torch's own out-of-memory error passes through,
+    here and in `run_epoch`.
     """
 
     def __init__(
-        self, hp: Hyperparameters, data: TrainingData, *, max_epochs: int, seed: int, device: torch.device | str
+        self,
+        hp: Hyperparameters,
+        data: TrainingData,
+        *,
+        max_epochs: int,
+        seed: int,
+        device: torch.device | str,
+        continued_from: int = 0,
+        micro_batch: int | None = None,
     ) -> None:
         self._hp = hp
         self._data = data
         self._max_epochs = max_epochs
+        self._continued_from = continued_from
+        self._micro_batch = micro_batch
         self._device = torch.device(device)
         self._flip = data.info.flip if hp.flip == "auto" else hp.flip == "on"
         self._bf16 = has_fast_bf16(self._device)
@@ -110,6 +130,7 @@ class TrialTrainer:
         report = self._report
         assert report, "there is nothing to save before the first epoch"
         best = self._save_best(folder)
+        failpoints.reach("between-best-and-last-checkpoint")
         tensors = {
             **_prefixed("model", _on_host(self._model)),
             **_prefixed("optimizer", self._optimizer.tensors()),
@@ -129,21 +150,21 @@ class TrialTrainer:
     def restore(self, last: CheckpointRef) -> None:
         """Go on from a `SavedCheckpoints.last`; its best file must lie beside it.
 
-        Raises CheckpointError if either file is missing or damaged, or belongs to another configuration.
+        A trial that trains another one longer does so as a trial of its own: it goes on from the other's last state,
+        and its best is the best of the epochs that it adds.
+
+        Raises CheckpointError if a file is missing or damaged, or belongs to another configuration; nothing has changed
+        then.
         """
         full = checkpoint.read(last)
         if full.state["kind"] != "epoch" or full.state["hyperparameters"] != self._hp.as_dict():
             raise CheckpointError(f"the checkpoint {last.path} belongs to another configuration than this trial's")
-        recorded = CheckpointRef.from_dict(full.state["best"])
-        beside = Path(last.path).with_name(Path(recorded.path).name)
-        best = CheckpointRef(str(beside), recorded.sha256, recorded.epoch, recorded.score)
-        weights = checkpoint.read(best).group("model")
+        if last.epoch != self._continued_from:
+            self._restore_best(last, CheckpointRef.from_dict(full.state["best"]))
         self._model.load_state_dict(full.group("model"))
         self._optimizer.load(full.group("optimizer"))
         self._randomness.load(full.group("rng"))
         self._report = EpochReport(**full.state["report"])
-        self._best_weights, self._best_epoch, self._best_score = weights, best.epoch, best.score
-        self._kept = [SavedCheckpoints(last, best)]
 
     def _train_epoch(self) -> tuple[float, int]:
         """Mean loss and number of pictures. The pictures that fill no batch are left out this time."""
@@ -157,19 +178,26 @@ class TrialTrainer:
         for step in range(steps):
             # The middle of the step, so that neither the first nor the last has a rate of 0.
             position = self.epoch + (step + 0.5) / steps
-            rate = learning_rate(self._hp, position, self._max_epochs)
+            rate = learning_rate(self._hp, position, self._max_epochs, self._continued_from)
             total += self._train_step(order[step * batch_size : (step + 1) * batch_size], rate)
         return (total / steps).item(), steps * batch_size
 
     def _train_step(self, indices: Tensor, rate: float) -> Tensor:
         images, labels = self._data.batch(indices)
+        # The whole batch, so that micro-batches see the pictures that it would have seen; the memory goes elsewhere.
         images = augment(images, self._hp.augment, self._flip, self._randomness.generator)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-            logits = self._model(images)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._hp.label_smoothing)
-        torch.autograd.backward(loss)
+        parts = max(1, len(images) // self._micro_batch) if self._micro_batch else 1
+        total = torch.zeros((), device=self._device)
+        # Parts of equal size but for one picture: a last part of a single one would have no variance to normalise by.
+        for part, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+                logits = self._model(part)
+            loss = functional.cross_entropy(logits.float(), truth, label_smoothing=self._hp.label_smoothing)
+            share = loss * (len(part) / len(images))
+            torch.autograd.backward(share)
+            total += share.detach()
         self._optimizer.step(rate)
-        return loss.detach()
+        return total
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float, float]:
@@ -178,13 +206,21 @@ class TrialTrainer:
         indices = self._data.val_indices
         hits = torch.zeros((), dtype=torch.int64, device=self._device)
         loss = torch.zeros((), device=self._device)
-        for part in torch.split(indices, max(_MIN_EVALUATION_BATCH, 4 * self._hp.batch_size)):
+        for part in torch.split(indices, self._micro_batch or max(_MIN_EVALUATION_BATCH, 4 * self._hp.batch_size)):
             images, labels = self._data.batch(part)
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
                 logits = self._model(images)
             loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
             hits += (logits.argmax(dim=1) == labels).sum()
         return hits.item() / len(indices), loss.item() / len(indices)
+
+    def _restore_best(self, last: CheckpointRef, recorded: CheckpointRef) -> None:
+        # The two files may have been moved together since.
+        beside = Path(last.path).with_name(Path(recorded.path).name)
+        best = CheckpointRef(str(beside), recorded.sha256, recorded.epoch, recorded.score)
+        self._best_weights = checkpoint.read(best).group("model")
+        self._best_epoch, self._best_score = best.epoch, best.score
+        self._kept = [SavedCheckpoints(last, best)]
 
     def _save_best(self, folder: Path) -> CheckpointRef:
         for kept in self._kept:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.errors import UsageError
-from tuner.training.dataspec import NAMED, DataSpec
+from tuner.training.dataspec import NAMED, DataSpec, is_folder
 from tuner.training.folders import FolderSource, open_folder
 from tuner.training.named import KEEP_ON_FLIP, NamedSource
 
@@ -19,11 +19,11 @@ def open_source(spec: DataSpec) -> Source:
     """
     if spec.dataset in NAMED:
         provided = Path(spec.data_dir) / spec.dataset
-        if (provided / "train").is_dir():
+        if is_folder(provided / "train"):
             return open_folder(provided)
         return NamedSource(spec.dataset, Path(spec.data_dir))
     folder = Path(spec.dataset)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"no data set {spec.dataset!r}: give a folder of class folders, or one of {', '.join(NAMED)}")
     return open_folder(folder)
 
