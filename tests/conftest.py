@@ -40,3 +40,20 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
     with client.connect(redis_url) as connected:
         connected.flushall()
         yield connected
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of decoded data that the tests of a module share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch with a single thread, so that a result does not depend on how many cores there are."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

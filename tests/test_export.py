@@ -28,22 +28,11 @@ from tuner.training.dataspec import DataSpec
 from tuner.training.loop import TrialTrainer
 from tuner.training.testsplit import load_test_split
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PARAMS = {"lr": 0.1, "width": 8, "norm": "batch"}
 CONSTANTS = {"depth": 2, "batch_size": 64, "dropout": 0.1, "l2": 0.0}
 DATA = DataSpec(dataset="digits", data_dir="/nowhere")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
 
 
 def train(data_spec, cache, storage):

@@ -32,18 +32,9 @@ RUNGS = {"max_epochs": 6, "grace_period": 1, "reduction_factor": 2}  # checkpoin
 
 
 @pytest.fixture(autouse=True)
-def repeatable(monkeypatch):
+def repeatable(monkeypatch, one_thread):
     """One thread, and checkpoints at rungs and at the end only, however fast the disk is."""
     monkeypatch.setattr(worker, "CHECKPOINT_SHARE", 0.0)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture

@@ -20,11 +20,6 @@ SPACE = new_space(constants={"depth": 2, "batch_size": 64, "optimizer": "adamw"}
 PARAMS = {"lr": 0.01, "width": 16, "norm": "batch"}
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def new_worker(cache, tmp_path):
     """Makes a worker that has its first assignment."""
