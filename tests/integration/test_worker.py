@@ -11,8 +11,10 @@ import torch
 from tests.factories import new_space, new_spec
 from tuner.exchange import Failure, Report
 from tuner.retention import trial_folder
+from tuner.training import loop
 from tuner.training.cache import describe
 from tuner.training.dataspec import DataSpec
+from tuner.training.schedule import learning_rate
 from tuner.worker import Worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -171,7 +173,14 @@ def longer(checkpoint, **changes):
     return assignment(9, **{**values, **changes})
 
 
-def test_a_finished_trial_is_trained_longer_as_a_trial_of_its_own(new_worker, finished, tmp_path):
+def test_a_finished_trial_is_trained_longer_as_a_trial_of_its_own(new_worker, finished, tmp_path, monkeypatch):
+    rates = []
+
+    def noting(*arguments):
+        rates.append(learning_rate(*arguments))
+        return rates[-1]
+
+    monkeypatch.setattr(loop, "learning_rate", noting)
     worker = new_worker()
     before = Path(finished.path).read_bytes()
     worker.reset_config(longer(finished))
@@ -182,6 +191,7 @@ def test_a_finished_trial_is_trained_longer_as_a_trial_of_its_own(new_worker, fi
     assert last.best.score == max(report.score for report in reports)
     assert Path(finished.path).read_bytes() == before
     assert reports[-1].train_loss < 0.9 * reports[0].train_loss
+    assert (max(rates), min(rates)) == pytest.approx((PARAMS["lr"], 0), abs=1e-4), "from the peak to 0 once more"
 
 
 def test_the_end_of_a_longer_trial_is_saved_and_lost_epochs_of_it_are_trained_again(new_worker, finished):
