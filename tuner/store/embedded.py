@@ -122,8 +122,9 @@ def _ask_to_end(folder: Path) -> None:
         if owner.is_here():
             with suppress(ProcessLookupError):
                 os.kill(owner.pid, signal.SIGTERM)
-        elif _is_locked(folder / "server.lock"):
+        elif owner.host != socket.gethostname() and _is_locked(folder / "server.lock"):
             raise _cannot_reach(folder) from None
+        # Else it has just ended, and a child of it that rewrites its file may hold the lock for a moment longer.
 
 
 def _start(folder: Path, deadline_s: float) -> str:
