@@ -204,7 +204,7 @@ for _ in range(2):
             outcomes.append({**asdict(life.step()), "half": len(list(storage.rglob("*.partial")))})
         assignment = life.record.next_assignment()
     record = life.record
-    lives.append([outcomes, record.out_of_room, record.exhausted, asdict(life.trial()), life.attributes()["attempt"]])
+    lives.append([outcomes, record.brake.out_of_room, record.exhausted, asdict(life.trial()), life.attributes()["attempt"]])
 print(json.dumps(lives))
 """
 

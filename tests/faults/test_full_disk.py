@@ -84,7 +84,7 @@ def test_one_checkpoint_that_could_be_saved_shows_that_there_is_room_again():
     assert record.next_assignment() is None
     assert record.report(second, Report(2, 0.6, **saved(2))) is True
     assert record.next_assignment().number == 2
-    assert (record.out_of_room, record.stopping) == (False, False)
+    assert (record.brake.out_of_room, record.stopping) == (False, False)
 
 
 def test_a_search_that_has_nothing_left_to_launch_is_not_stopped_for_want_of_room():
@@ -95,4 +95,4 @@ def test_a_search_that_has_nothing_left_to_launch_is_not_stopped_for_want_of_roo
     assert record.report(bad, Report(1, 0.1, save_error=FULL)) is False
     assert [trial.state for trial in record.records()] == ["complete", "pruned"]
     assert record.next_assignment() is None
-    assert (record.exhausted, record.out_of_room) == (True, False)
+    assert (record.exhausted, record.brake.out_of_room) == (True, False)

@@ -71,7 +71,7 @@ def test_a_trial_that_reaches_max_epochs_is_complete_with_its_best_score():
         False,
     ]
     assert trial(record, 0).state == "complete"
-    assert record._study.best_value == 0.9
+    assert record._trials.study.best_value == 0.9
 
 
 def test_when_lower_is_better_the_complete_value_is_the_lowest():
@@ -79,7 +79,7 @@ def test_when_lower_is_better_the_complete_value_is_the_lowest():
     assignment = record.next_assignment()
     record.report(assignment, report(1, 0.2))
     record.report(assignment, report(2, 0.4))
-    assert record._study.best_value == 0.2
+    assert record._trials.study.best_value == 0.2
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
@@ -231,7 +231,7 @@ def test_a_search_whose_first_trials_all_fail_by_the_same_error_gives_up_and_say
     record = new_record()
     fail_early(record, ["no space left on device"] * 3)
     assert record.next_assignment() is None
-    assert record.fatal_error == "no space left on device"
+    assert record.brake.fatal_error == "no space left on device"
     assert record.exhausted
 
 
@@ -246,7 +246,7 @@ def test_a_trial_that_still_runs_may_prove_that_not_all_fail():
     healthy = record.next_assignment()
     fail_early(record, ["depth = 8 is too deep"] * 3)
     assert record.next_assignment() is None
-    assert (record.fatal_error, record.exhausted) == (None, False)
+    assert (record.brake.fatal_error, record.exhausted) == (None, False)
     record.report(healthy, report(1, 0.5))
     assert record.next_assignment().number == 4
 
@@ -256,7 +256,7 @@ def test_workers_that_are_all_lost_before_any_epoch_end_the_search_with_the_caus
     for _ in range(3):
         record.lose(record.next_assignment(), "ModuleNotFoundError: No module named 'tuner'")
     assert record.next_assignment() is None
-    assert "ModuleNotFoundError" in record.fatal_error
+    assert "ModuleNotFoundError" in record.brake.fatal_error
 
 
 def test_a_new_life_tries_again_what_failed_before():
@@ -269,7 +269,7 @@ def test_divergence_alone_never_ends_a_search():
     record = new_record(trials=5)
     for _ in range(5):
         record.report(record.next_assignment(), Failure("diverged", "loss nan"))
-    assert record.fatal_error is None
+    assert record.brake.fatal_error is None
 
 
 def test_a_trial_runs_for_others_only_if_it_was_launched_in_the_life_of_the_living_driver():

@@ -117,11 +117,11 @@ def run(
                 lease=lease,
                 time_budget_s=time_budget_s or spec.time_budget_s,
             )
-        if record.fatal_error is not None:
-            raise TunerError(f"the first trials all failed, so the search stopped: {record.fatal_error}")
-        if record.out_of_room:
+        if record.brake.fatal_error is not None:
+            raise TunerError(f"the first trials all failed, so the search stopped: {record.brake.fatal_error}")
+        if record.brake.out_of_room:
             raise TunerError(
-                f"{record.save_error}; the search stopped, no trial is lost: make room there, then go on with: "
+                f"{record.brake.save_error}; the search stopped, no trial is lost: make room there, then go on with: "
                 f"tuner resume {spec.name}"
             )
         # Read anew: after an interruption in the middle of a commit only the store knows whether it happened.

@@ -7,31 +7,25 @@ truth and everything else is a fold over it").
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
-import optuna
-from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner import asha, failpoints
 from tuner.errors import TunerError
 from tuner.exchange import Assignment, Failure, Report
+from tuner.search.brake import Brake
 from tuner.search.continuation import chosen_to_continue
-from tuner.search.sampler import suggest
+from tuner.search.trials import Trials
 from tuner.spec import StudySpec
 from tuner.store.journal import Journal
 from tuner.study import LIFE, MAX_EPOCHS, TRIALS_WANTED, TrialRecord, fold_trial, refuse_fewer_epochs
 
-_log = logging.getLogger(__name__)
-
 MAX_LOSSES = 3  # attempts that may be lost with their worker before the trial itself is taken to be the cause
-SAME_ERRORS = 3  # attempts that end by the same error, with no epoch ever reported, before the search gives up
 
 
 class StudyRecord:
@@ -44,35 +38,24 @@ class StudyRecord:
         self.spec = spec
         self.rungs: dict[int, list[float]] = {}
         self.live: dict[int, Assignment] = {}
-        self.fatal_error: str | None = None
-        self.save_error: str | None = None  # why the newest checkpoint that was due could not be saved
-        self.out_of_room = False
+        self.brake = Brake()
         self.error: TunerError | None = None
         self._journal = journal
         self._on_change = on_change
         self._stopping = threading.Event()
-        self._early_errors: Counter[str] = Counter()
-        self._distributions = spec.space.distributions()
-        self._open_study()
+        self._trials = Trials(spec, journal)
         self._fold()
-
-    def _open_study(self) -> None:
-        self._storage = JournalStorage(self._journal)
-        self._study = optuna.create_study(
-            storage=self._storage, study_name=self.spec.name, direction=self.spec.direction, load_if_exists=True
-        )
-        self._study_id = self._study._study_id
 
     def _fold(self) -> None:
         """Rebuild rungs, counts and what was in flight from the journal."""
-        self.trials_wanted: int = self._study.user_attrs.get(TRIALS_WANTED, self.spec.trials)
-        self.max_epochs: int = self._study.user_attrs.get(MAX_EPOCHS, self.spec.max_epochs)
+        self.trials_wanted: int = self._trials.attributes.get(TRIALS_WANTED, self.spec.trials)
+        self.max_epochs: int = self._trials.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
         self.rungs = {level: [] for level in self.spec.rungs(self.max_epochs)}
         self._queue: deque[int] = deque()
         self._next_number = 0
         self._created = 0  # of those wanted: without the ones that continue others
-        self._any_epoch = False
-        for trial in map(self._record_of, self._trials()):
+        self.brake.any_epoch = False
+        for trial in map(self._record_of, self._trials.all()):
             self._next_number += 1
             self._created += trial.continues is None
             scores = dict(trial.values)
@@ -81,23 +64,14 @@ class StudyRecord:
                     self.rungs[level].append(scores[level])
             if not trial.is_finished:
                 self._queue.append(trial.number)
-            self._any_epoch |= bool(scores)
-        self.life: int = self._study.user_attrs.get(LIFE, 0) + 1
+            self.brake.any_epoch |= bool(scores)
+        self.life: int = self._trials.attributes.get(LIFE, 0) + 1
         with failpoints.durable("life-written"):
-            self._study.set_user_attr(LIFE, self.life)
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self._storage.get_all_trials(self._study_id, deepcopy=False)
-
-    def _trial(self, number: int) -> FrozenTrial:
-        return self._storage.get_trial(self._trial_id(number))
-
-    def _trial_id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+            self._trials.study.set_user_attr(LIFE, self.life)
 
     def records(self) -> list[TrialRecord]:
         """All trials, by number. Trials that wait for a worker again are still `running` to Optuna, here queued."""
-        return [self._record_of(trial) for trial in self._trials()]
+        return [self._record_of(trial) for trial in self._trials.all()]
 
     def _record_of(self, trial: FrozenTrial) -> TrialRecord:
         return fold_trial(self.spec, trial, life=self.life if trial.number in self.live else None)
@@ -106,7 +80,7 @@ class StudyRecord:
         """Change the total number of trials wanted."""
         if trials != self.trials_wanted:
             with failpoints.durable("trials-wanted-written"):
-                self._study.set_user_attr(TRIALS_WANTED, trials)
+                self._trials.study.set_user_attr(TRIALS_WANTED, trials)
             self.trials_wanted = trials
 
     def train_longer(self, max_epochs: int) -> None:
@@ -117,11 +91,11 @@ class StudyRecord:
         refuse_fewer_epochs(max_epochs, self.max_epochs)
         if max_epochs == self.max_epochs:
             return
-        chosen = chosen_to_continue(self.spec, self._trials())
+        chosen = chosen_to_continue(self.spec, self._trials.all())
         with failpoints.durable("epochs-added"), self._journal.transition():
-            self._study.set_user_attr(MAX_EPOCHS, max_epochs)
+            self._trials.study.set_user_attr(MAX_EPOCHS, max_epochs)
             for origin in chosen:
-                self._add_trial(
+                self._trials.add(
                     origin.params,
                     attempt=0,
                     life=0,
@@ -163,11 +137,20 @@ class StudyRecord:
     @property
     def exhausted(self) -> bool:
         """Nothing runs and nothing is left to launch."""
-        return not self.live and (self.stopping or not (self._queue or self._created < self.trials_wanted))
+        return not self.live and (self.stopping or not self._left)
+
+    @property
+    def _left(self) -> bool:
+        """Whether trials are left to launch."""
+        return bool(self._queue) or self._created < self.trials_wanted
 
     def next_assignment(self) -> Assignment | None:
         """The next attempt to launch: trials in flight first, then new ones; None if there is nothing now."""
-        if self._gives_up() or self._waits_for_room() or self.stopping:
+        if self.brake.holds(anything_runs=bool(self.live), anything_left=self._left, stopping=self.stopping):
+            if self.brake.ended_the_search:
+                self.stop()
+            return None
+        if self.stopping:
             return None
         if self._queue:
             assignment = self._continue(self._queue[0])
@@ -183,28 +166,20 @@ class StudyRecord:
         return assignment
 
     def _create(self, number: int) -> Assignment:
-        name = self.spec.name
-        params = suggest(self._storage, name, self._distributions, number=number, seed=self.spec.seed)
+        params = self._trials.suggested(number)
         # Absent, it is the spec's: `train_longer` changes it for the trials that come after.
         longer = {} if self.max_epochs == self.spec.max_epochs else {"max_epochs": self.max_epochs}
         with failpoints.durable("trial-created"), self._journal.transition():
-            self._add_trial(params, attempt=1, life=self.life, **longer)
+            self._trials.add(params, attempt=1, life=self.life, **longer)
         return Assignment(number, attempt=1, params=params, max_epochs=self.max_epochs)
 
-    def _add_trial(self, params: dict[str, Any], **attributes: Any) -> None:
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING, params=params, distributions=self._distributions, user_attrs=attributes
-            )
-        )
-
     def _continue(self, number: int) -> Assignment:
-        trial = self._trial(number)
+        trial = self._trials[number]
         attempt = trial.user_attrs.get("attempt", 0) + 1
         checkpoint = trial.user_attrs.get("checkpoint")
         with failpoints.durable("trial-relaunched"), self._journal.transition():
-            self._set(number, "attempt", attempt)
-            self._set(number, "life", self.life)
+            self._trials.set(number, "attempt", attempt)
+            self._trials.set(number, "life", self.life)
         return Assignment(
             number,
             attempt,
@@ -228,13 +203,13 @@ class StudyRecord:
         if isinstance(report, Failure):
             self._fail(number, report)
             return False
-        self._note_saving(report)
+        self.brake.reported(report)
         if report.save_error and report.epoch >= assignment.max_epochs:
             # It is complete once its weights are kept: until then it stays in flight, and this epoch unreported.
             self.release(assignment)
             return False
         finished = self._record_epoch(assignment, report)
-        self._any_epoch = True
+        self.brake.any_epoch = True
         failpoints.reach("after-report-folded")
         if finished:
             del self.live[number]
@@ -244,7 +219,7 @@ class StudyRecord:
     def _record_epoch(self, assignment: Assignment, report: Report) -> bool:
         """Commit the report and what follows from it at once; True if it ended the trial."""
         number, epoch, score = assignment.number, report.epoch, report.score
-        values = self._trial(number).intermediate_values
+        values = self._trials[number].intermediate_values
         # An epoch trained again after a crash changes nothing: the first report stands, with what was decided on it.
         new = epoch not in values
         decision = None
@@ -253,33 +228,33 @@ class StudyRecord:
         stopped = decision is not None and not decision.go_on
         with failpoints.durable("report-committed"), self._journal.transition():
             if new:
-                self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, score)
-                self._set(number, f"report:{epoch}", {**report.details(), "attempt": assignment.attempt})
+                self._trials.set_score(number, epoch, score)
+                self._trials.set(number, f"report:{epoch}", {**report.details(), "attempt": assignment.attempt})
             self._record_checkpoints(number, report, {epoch: score, **values})
             if epoch >= assignment.max_epochs:
                 best = max if self.spec.direction == "maximize" else min
-                self._end(number, TrialState.COMPLETE, best([*values.values(), score]))
+                self._trials.end(number, TrialState.COMPLETE, best([*values.values(), score]))
             elif decision is not None and stopped:
                 reason = {"kind": "asha", "rung": epoch, "rank": decision.rank, "peers": decision.peers}
-                self._set(number, "reason", {**reason, "cutoff": decision.cutoff})
-                self._end(number, TrialState.PRUNED, score)
+                self._trials.set(number, "reason", {**reason, "cutoff": decision.cutoff})
+                self._trials.end(number, TrialState.PRUNED, score)
         if decision is not None:
             self.rungs[epoch].append(score)
         return stopped or epoch >= assignment.max_epochs
 
     def _record_checkpoints(self, number: int, report: Report, values: Mapping[int, float]) -> None:
         if report.checkpoint is not None:
-            previous = self._trial(number).user_attrs.get("checkpoint")
+            previous = self._trials[number].user_attrs.get("checkpoint")
             if previous is not None and previous["path"] != report.checkpoint.path:
-                self._set(number, "previous_checkpoint", previous)
-            self._set(number, "checkpoint", report.checkpoint.as_dict())
+                self._trials.set(number, "previous_checkpoint", previous)
+            self._trials.set(number, "checkpoint", report.checkpoint.as_dict())
         # Devices need not repeat bit for bit: the best of an epoch that was trained again may have another score than
         # the one that stands. Only weights whose score is the journal's are named, so that they can be exported.
         if report.best is not None and values.get(report.best.epoch) == report.best.score:
-            self._set(number, "best_checkpoint", report.best.as_dict())
+            self._trials.set(number, "best_checkpoint", report.best.as_dict())
         if report.restarted:
-            restarts = [*self._trial(number).user_attrs.get("restarts", []), report.restarted]
-            self._set(number, "restarts", restarts)
+            restarts = [*self._trials[number].user_attrs.get("restarts", []), report.restarted]
+            self._trials.set(number, "restarts", restarts)
 
     def lose(self, assignment: Assignment, detail: str, *, begun: bool = True) -> None:
         """The worker of an attempt is gone: launch the trial again, or fail it after `MAX_LOSSES` such losses.
@@ -290,15 +265,15 @@ class StudyRecord:
         number = assignment.number
         if self.live.get(number) != assignment:
             return
-        losses = self._trial(number).user_attrs.get("losses", 0) + begun
+        losses = self._trials[number].user_attrs.get("losses", 0) + begun
         if begun:
-            self._early_errors[f"the worker is lost before it reports an epoch ({detail})"] += 1
+            self.brake.lost(detail)
             if losses >= MAX_LOSSES:
                 self._fail(number, Failure("lost", f"{losses} workers were lost with it, the last one: {detail}"))
                 return
         with failpoints.durable("loss-committed"), self._journal.transition():
-            self._set(number, "losses", losses)
-            self._set(number, "life", 0)
+            self._trials.set(number, "losses", losses)
+            self._trials.set(number, "life", 0)
         del self.live[number]
         self._queue.append(number)
         self._changed(number)
@@ -313,55 +288,12 @@ class StudyRecord:
 
     def _fail(self, number: int, failure: Failure) -> None:
         with failpoints.durable("failure-committed"), self._journal.transition():
-            self._set(number, "reason", failure.as_reason())
-            self._end(number, TrialState.FAIL, None)
+            self._trials.set(number, "reason", failure.as_reason())
+            self._trials.end(number, TrialState.FAIL, None)
         del self.live[number]
-        if failure.kind == "error":
-            self._early_errors[failure.detail] += 1
+        self.brake.failed(failure)
         self._changed(number)
-
-    def _gives_up(self) -> bool:
-        """Whether nothing is launched because all that ran failed in the same way, before any epoch was reported.
-
-        What meets every configuration is not the configurations' fault: stop while little is lost. While a trial still
-        runs it may prove the contrary, so the search only waits.
-        """
-        if self._any_epoch or not self._early_errors:
-            return False
-        error, count = self._early_errors.most_common(1)[0]
-        if count < SAME_ERRORS:
-            return False
-        if not self.live and self.fatal_error is None:
-            self.fatal_error = error
-            self.stop()
-        return True
-
-    def _note_saving(self, report: Report) -> None:
-        if report.save_error and self.save_error is None:
-            _log.warning("%s; nothing more is launched until one can be saved", report.save_error)
-        if report.save_error:
-            self.save_error = report.save_error
-        elif report.checkpoint is not None:
-            self.save_error = None
-
-    def _waits_for_room(self) -> bool:
-        """Whether nothing is launched because checkpoints cannot be saved.
-
-        A trial that still runs may save one, and so show that there is room again; without one the search stops.
-        """
-        if self.save_error is None or not (self._queue or self._created < self.trials_wanted):
-            return False
-        if not self.live and not self.stopping:
-            self.out_of_room = True
-            self.stop()
-        return True
-
-    def _set(self, number: int, key: str, value: Any) -> None:
-        self._storage.set_trial_user_attr(self._trial_id(number), key, value)
-
-    def _end(self, number: int, state: TrialState, value: float | None) -> None:
-        self._storage.set_trial_state_values(self._trial_id(number), state, None if value is None else [value])
 
     def _changed(self, number: int) -> None:
         if self._on_change is not None:
-            self._on_change(self._record_of(self._trial(number)))
+            self._on_change(self._record_of(self._trials[number]))

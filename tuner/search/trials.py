@@ -1,0 +1,67 @@
+"""The trials of one study as Optuna keeps them in the journal: read by number, and written within a transition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tuner.search.sampler import suggest
+from tuner.spec import StudySpec
+from tuner.store.journal import Journal
+
+
+class Trials:
+    """Opens the study in `journal`, creating it if it is not there. Every write goes to the journal at once, or with
+    the transition around it.
+    """
+
+    def __init__(self, spec: StudySpec, journal: Journal) -> None:
+        self._spec = spec
+        self._distributions = spec.space.distributions()
+        self._storage = JournalStorage(journal)
+        self.study = optuna.create_study(
+            storage=self._storage, study_name=spec.name, direction=spec.direction, load_if_exists=True
+        )
+        self._study_id = self.study._study_id
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the journal holds about the study itself."""
+        return self.study.user_attrs
+
+    def all(self) -> list[FrozenTrial]:
+        """All trials, by number; not to be changed."""
+        return self._storage.get_all_trials(self._study_id, deepcopy=False)
+
+    def __getitem__(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._id(number))
+
+    def suggested(self, number: int) -> dict[str, Any]:
+        """Parameters for the trial that will have `number`: a function of the journal before it."""
+        return suggest(self._storage, self._spec.name, self._distributions, number=number, seed=self._spec.seed)
+
+    def add(self, params: dict[str, Any], **attributes: Any) -> None:
+        """Create a running trial under the next number."""
+        self.study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING, params=params, distributions=self._distributions, user_attrs=attributes
+            )
+        )
+
+    def set_score(self, number: int, epoch: int, score: float) -> None:
+        """Record the score of an epoch, which must be finite."""
+        self._storage.set_trial_intermediate_value(self._id(number), epoch, score)
+
+    def set(self, number: int, key: str, value: Any) -> None:
+        """Set an attribute, a value of JSON. Optuna accepts none after `end`."""
+        self._storage.set_trial_user_attr(self._id(number), key, value)
+
+    def end(self, number: int, state: TrialState, value: float | None) -> None:
+        """Give a trial its final state."""
+        self._storage.set_trial_state_values(self._id(number), state, None if value is None else [value])
+
+    def _id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
