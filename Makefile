@@ -20,8 +20,9 @@ demo: $(VENV)/.installed
 	@echo "everything of the study: demo/home/"
 	@echo "look again:             TUNER_HOME=demo/home $(BIN)/tuner trials demo"
 
+# The tests wait more than they compute: two at once, each file in one process, for its tests share what they start.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Ten minutes of random kills of a real search; results in benchmarks/results/soak.json.
 soak: $(VENV)/.installed-test

@@ -4,8 +4,9 @@
 
 An observer notes every finished trial that `tuner trials --json` ever showed: its own ledger. At the end the search may
 finish without kills, and then: every trial is terminal, every finished trial is what it was when it was first
-seen, each ASHA decision follows from the journal before it, and the best model exports. Appends what happened to
-`benchmarks/results/soak.json`. Exits 1 if anything was lost.
+seen, each ASHA decision follows from the journal before it, and the best model exports. A life that ended with its
+driver or raylet said how to go on in its last line. Appends what happened to `benchmarks/results/soak.json`. Exits 1 if
+anything was lost.
 """
 
 from __future__ import annotations
@@ -42,22 +43,40 @@ class Search:
         self.home = home
         self.environment = {**os.environ, "TUNER_HOME": str(home)}
         self.ends: Counter[str] = Counter()
+        self.said_how_to_go_on: Counter[str] = Counter()
         self.lives = 0
+        self.killed = ""  # the driver or the raylet, if this life had begun to search by then
         self.process = self._start("search", "digits", "--gpus", "0", "--trials", "1000", "--name", NAME)
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         self.lives += 1
-        log = (self.home / f"life-{self.lives}.log").open("wb")
+        self.killed = ""
+        log = self._log().open("wb")
         command = [sys.executable, "-m", "tuner", *arguments]
         return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+
+    def _log(self) -> Path:
+        return self.home / f"life-{self.lives}.log"
+
+    def has_begun(self) -> bool:
+        """Whether this life has announced the study: what ends before starts nothing that would have to go on."""
+        return f"study {NAME}: space" in self._log().read_text(errors="replace")
 
     def keep_running(self, *options: str) -> None:
         """Resume it if it has ended."""
         if self.process.poll() is not None:
             self.ends[str(self.process.returncode)] += 1
+            if self.killed:
+                self._check_last_line()
             known = self.trials()
             again = ["resume", NAME] if known is not None else ["search", "digits", "--gpus", "0", "--name", NAME]
             self.process = self._start(*again, *options)
+
+    def _check_last_line(self) -> None:
+        time.sleep(1)  # it is said by another process, after the end of this one
+        last_line = self._log().read_text(errors="replace").splitlines()[-1]
+        assert f"`tuner resume {NAME}`" in last_line, f"life {self.lives}, {self.killed} killed: {last_line}"
+        self.said_how_to_go_on[self.killed] += 1
 
     def trials(self) -> list[dict[str, Any]] | None:
         """What `tuner trials --json` shows; None while the store cannot be read or the study is not there."""
@@ -135,6 +154,8 @@ def main() -> None:
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
                 kills[victim] += 1
+                if victim in ("driver", "raylet") and search.has_begun():
+                    search.killed = victim
                 print(f"killed the {victim}; {len(ledger)} trials finished, life {search.lives}", flush=True)
                 time.sleep(2)
             search.keep_running()
@@ -169,6 +190,7 @@ def finish(search: Search, ledger: dict[int, dict[str, Any]]) -> dict[str, Any]:
     return {
         "lives": search.lives,
         "exit_codes": dict(search.ends),
+        "said_how_to_go_on": dict(search.said_how_to_go_on),
         "trials": study.counts,
         "attempts": dict(Counter(str(trial.attempt) for trial in study.trials)),
         "decisions_checked": decisions,

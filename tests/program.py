@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,9 @@ class Program:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(self.command(*arguments), env=self.environment, cwd=self.home, **pipes)
+        return subprocess.Popen(
+            self.command(*arguments), env=self.environment, cwd=self.home, preexec_fn=_hear_ctrl_c, **pipes
+        )
 
     def finished(self, name: str) -> int:
         """Trials of a study that are complete or pruned; 0 while there is no such study."""
@@ -55,13 +58,18 @@ class Program:
         return counts["complete"] + counts["pruned"]
 
     def wait_until(
-        self, condition: Callable[[], bool], process: subprocess.Popen[str], timeout_s: float = 90.0
+        self, condition: Callable[[], bool], process: subprocess.Popen[str], timeout_s: float = 180.0
     ) -> None:
         deadline_s = time.monotonic() + timeout_s
         while not condition():
             assert process.poll() is None, f"ended by itself: {process.stdout.read()}"
             assert time.monotonic() < deadline_s, "nothing happened in time"
             time.sleep(1)
+
+
+def _hear_ctrl_c() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, and so would be all that the tests start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from tests.factories import new_spec, new_trial
 from tuner.space import parse_space
 from tuner.study import Study
 from tuner.training.config import Hyperparameters, describe_range
+from tuner.training.dataspec import DataSpec
+from tuner.training.survey import survey
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,6 +28,11 @@ def test_the_keys_of_status_json_are_documented():
 
 def test_the_keys_of_trials_json_are_documented():
     assert documented_keys("tuner trials --json") == set(new_trial().as_dict())
+
+
+def test_the_keys_of_data_show_json_are_documented(tmp_path):
+    seen = survey(DataSpec("digits", str(tmp_path)))
+    assert documented_keys("tuner data show DATASET --json") == {*seen.as_dict(), "cache"}
 
 
 def test_the_table_of_hyperparameters_is_that_of_the_program():

@@ -61,7 +61,8 @@ def exported(study, cache, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def test_split(cache):
-    return load_test_split(DATA, cache)
+    loaded = load_test_split(DATA, cache)
+    return loaded.images, loaded.labels
 
 
 def changed(study, **changes):

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tuner"
-HEAVY = {"ray", "optuna", "redis", "torch", "torchvision", "sklearn", "onnx", "onnxruntime", "safetensors"}
+HEAVY = {
+    "ray",
+    "optuna",
+    "redis",
+    "torch",
+    "torchvision",
+    "sklearn",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
+    "optuna_dashboard",
+}
 
 # Path prefix -> heavy libraries it may import, the longest prefix counts. Everything else may import none.
 DOORS = {
@@ -21,6 +32,14 @@ DOORS = {
     "search/driver.py": {"ray", "redis", "optuna"},
     "worker.py": {"ray", "torch"},
     "submit.py": {"ray"},
+    "jobs.py": {"ray", "redis"},
+    "attach.py": {"redis", "optuna"},
+    "cli/attaching.py": {"redis"},
+    "cli/submitting.py": {"redis"},
+    "nodes.py": {"ray"},
+    "probe.py": {"ray"},
+    "telemetry.py": {"ray"},
+    "dashboard.py": {"optuna", "optuna_dashboard"},
     "space.py": {"optuna"},
     "study.py": {"optuna"},
     "launch.py": {"redis"},

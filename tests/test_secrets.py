@@ -23,11 +23,12 @@ from optuna.storages import JournalStorage
 from tests.factories import new_spec
 from tests.program import Program
 from tuner import cli
-from tuner.cli.options import without_password
-from tuner.errors import TunerError
+from tuner.cli.options import open_store, without_password
+from tuner.errors import StoreError, TunerError, UsageError
 from tuner.launch import load_study
 from tuner.search.record import StudyRecord
 from tuner.store import catalog, embedded, keys, lease
+from tuner.store.jobs import JobRecord, read_job, write_job
 from tuner.store.journal import RedisJournal
 
 CANARY = "xcanaryx"
@@ -83,6 +84,9 @@ def check_files(home: Path) -> None:
         ("status --debug --redis redis://:{canary}@127.0.0.1?colour={canary}", "options cannot be used"),
         ("status --debug --redis http://:{canary}@127.0.0.1", "begins with http://"),
         ("status one two://:{canary}@127.0.0.1", "unexpected extra argument"),
+        ("search digits --debug --address http://127.0.0.1:1", "a Redis at a Unix socket cannot be reached"),
+        ("search digits --redis redis://:{canary}@127.0.0.1:1 --address http://127.0.0.1:1", "does not answer"),
+        ("search digits --debug --address http://:{canary}@127.0.0.1:1", "is not understood"),
         ("status --reddis=redis://:{canary}@127.0.0.1", "No such option"),
     ],
 )
@@ -135,6 +139,14 @@ def test_a_search_that_fails_leaves_the_password_nowhere(program: Program, url: 
     assert "Traceback" in text
     assert any("raylet" in command for command in seen)
     assert "search digits" in json.loads(jobs)[0]["entrypoint"]
+    assert json.loads(jobs)[0]["metadata"] == {
+        "job_name": "tuner: digits",
+        "study": "digits",
+        "dataset": "digits",
+        "space": "deep.toml",
+        "trials": "4",
+        "max_epochs": "2",
+    }
     for where in (text, jobs, *seen, *seen.values()):
         assert CANARY not in where
     program.environment["TUNER_REDIS"] = url
@@ -166,6 +178,28 @@ def ask(url: str) -> str:
 )
 def test_a_password_is_taken_out_of_the_command_line(command: str, rest: str, url: str | None) -> None:
     assert without_password(command.split()) == (rest.split(), url)
+
+
+def test_the_password_of_the_environment_goes_to_redis_and_to_no_process_that_is_started_later(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = url.replace(f":{CANARY}@", "")
+    file = tmp_path / "password"
+    file.write_text(f"{CANARY}\n")
+    for name, value in (("TUNER_REDIS_PASSWORD", CANARY), ("TUNER_REDIS_PASSWORD_FILE", str(file))):
+        monkeypatch.setenv("TUNER_REDIS", bare)
+        monkeypatch.setenv(name, value)
+        open_store(bare)[0].ping()
+        assert CANARY not in str(os.environ)
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TUNER_REDIS_PASSWORD", "another")
+    open_store(url)[0].ping()  # a URL with a password keeps it
+    monkeypatch.setenv("TUNER_REDIS_PASSWORD", "another")
+    with pytest.raises(StoreError, match="or the password into TUNER_REDIS_PASSWORD"):
+        open_store(bare)
+    monkeypatch.setenv("TUNER_REDIS_PASSWORD_FILE", str(tmp_path / "none"))
+    with pytest.raises(UsageError, match=r"TUNER_REDIS_PASSWORD_FILE names .*none, which cannot be read: No such file"):
+        open_store(bare)
 
 
 def test_the_program_starts_itself_again_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,6 +261,7 @@ def touch_everything(client: redis.Redis, held: lease.Lease) -> list[str]:
         held.renew,
         held.raise_if_lost,
         lambda: catalog.request_stop(client, "test", now=False),
+        lambda: read_job(client, "test"),
         lambda: catalog.delete_study(client, "test"),
         acquire_and_run,
     ]
@@ -264,9 +299,10 @@ def test_what_stands_under_every_key_is_text_and_no_pickle(redis_url: str, redis
     held = lease.acquire(redis_client, "test")
     StudyRecord(new_spec(), RedisJournal(redis_client, "test", held.fence)).next_assignment()
     catalog.request_stop(redis_client, "test", now=False)
+    write_job(redis_client, "test", JobRecord("https://head:8265", "test-1"))
     with redis.Redis.from_url(redis_url) as raw:
         values = [*raw.hvals(keys.STUDIES), *raw.lrange("tuner:{test}:journal", 0, -1)]
-        values += [raw.get(f"tuner:{{test}}:{what}") for what in ("spec", "lease", "fence")]
-    assert len(values) >= 6
+        values += [raw.get(f"tuner:{{test}}:{what}") for what in ("spec", "lease", "fence", "job")]
+    assert len(values) >= 7
     for value in values:
         json.loads(value)

@@ -17,14 +17,16 @@ def count(nodes, **resources):
 @pytest.mark.parametrize(
     ("nodes", "resources", "expected"),
     [
-        (GPU_NODES, {"gpus": 8}, Slots(8, 1, 1.0, 1)),
+        (GPU_NODES, {"gpus": 8}, Slots(8, 1, 1.0, 1, most=8)),
         (GPU_NODES, {"gpus": None}, Slots(8, 1, 1.0, 1)),
-        (GPU_NODES, {"gpus": 2, "trials_per_gpu": 4}, Slots(8, 1, 0.25, 1)),
-        (GPU_NODES, {"gpus": 0, "workers": 4}, Slots(4, 16, 0.0, 16)),
-        ([Node(16, 0)], {"gpus": 0, "workers": 2}, Slots(2, 8, 0.0, 8)),
-        (CPU_NODES, {"gpus": 0, "workers": 2}, Slots(2, 8, 0.0, 8)),  # not 32, which no machine has
-        ([Node(6, 0), Node(6, 0)], {"gpus": 0, "workers": 3}, Slots(3, 3, 0.0, 3)),  # 4 would leave room for two only
-        ([Node(0, 0), Node(4, 0)], {"gpus": 0, "workers": 2}, Slots(2, 2, 0.0, 2)),  # a head node without CPUs
+        (GPU_NODES, {"gpus": 2, "trials_per_gpu": 4}, Slots(8, 1, 0.25, 1, most=8)),
+        ([Node(2, 4)], {"gpus": 4}, Slots(2, 1, 1.0, 1, most=4)),  # each trial needs a CPU beside its GPU
+        (GPU_NODES, {"gpus": 0, "workers": 4}, Slots(4, 16, 0.0, 16, most=4)),
+        ([Node(16, 0)], {"gpus": 0, "workers": 2}, Slots(2, 8, 0.0, 8, most=2)),
+        (CPU_NODES, {"gpus": 0, "workers": 2}, Slots(2, 8, 0.0, 8, most=2)),  # not 32, which no machine has
+        # 4 CPUs each would leave room for two only
+        ([Node(6, 0), Node(6, 0)], {"gpus": 0, "workers": 3}, Slots(3, 3, 0.0, 3, most=3)),
+        ([Node(0, 0), Node(4, 0)], {"gpus": 0, "workers": 2}, Slots(2, 2, 0.0, 2, most=2)),  # a head node without CPUs
     ],
 )
 def test_each_trial_fits_on_a_machine_and_all_have_room(nodes, resources, expected):
@@ -33,12 +35,30 @@ def test_each_trial_fits_on_a_machine_and_all_have_room(nodes, resources, expect
 
 def test_fewer_gpus_than_asked_for_is_said_and_the_search_starts_with_those():
     slots = count(GPU_NODES, gpus=16)
-    assert (slots.count, slots.notes) == (8, ("the cluster has 8 of the 16 GPUs asked for: starting with 8",))
+    note = "the cluster has 8 of the 16 GPUs asked for: starting with 8, taking up others as they join"
+    assert (slots.count, slots.most, slots.notes) == (8, 16, (note,))
+    here = count_slots([Node(8, 1)], Resources(gpus=2), "this machine")
+    assert here.notes == ("this machine has 1 of the 2 GPUs asked for: starting with 1",)
+
+
+def test_a_cluster_that_can_grow_is_asked_for_all_by_as_many_trials_that_wait():
+    slots = count_slots([Node(8, 0)], Resources(gpus=4, trials_per_gpu=2), "the cluster", can_grow=True)
+    note = "the cluster has 0 of the 4 GPUs asked for and can grow: waiting for machines that have some"
+    assert (slots.count, slots.at_once(0), slots.notes) == (0, 8, (note,))
+    with pytest.raises(ClusterError, match="no GPU now but can grow: say how many with --gpus N"):
+        count_slots([Node(8, 0)], Resources(gpus=None), "the cluster", can_grow=True)
+
+
+def test_machines_that_join_are_taken_up_and_those_that_leave_are_missed_up_to_what_was_asked_for():
+    slots = count(GPU_NODES, gpus=10)
+    more = [*GPU_NODES, Node(32, 4)]
+    assert [slots.at_once(slots.room(nodes)) for nodes in (GPU_NODES, more, GPU_NODES[:1], [])] == [8, 10, 4, 1]
+    assert count(GPU_NODES, gpus=None).room(more) == 12
 
 
 def test_fewer_cpus_than_workers_is_said_and_the_search_starts_with_those():
     slots = count([Node(2, 0), Node(1, 0)], gpus=0, workers=9)
-    assert slots == Slots(3, 1, 0.0, 1, ("the cluster has 3 CPUs: 3 trials at once, not 9",))
+    assert slots == Slots(3, 1, 0.0, 1, ("the cluster has 3 CPUs: 3 trials at once, not 9",), most=9)
 
 
 def test_no_gpu_at_all_is_refused_by_number_and_named_without():

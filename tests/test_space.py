@@ -34,8 +34,61 @@ def test_a_good_file_becomes_optunas_declared_distributions():
     assert space.search == {"max_epochs": 27}
 
 
+START = """
+[start]
+norm = "none"
+dropout = 0.3
+lr = 1e-2
+width = 48
+[input]
+size = 28
+classes = 2
+"""
+
+
+def test_the_first_configuration_takes_the_order_of_the_dimensions_and_the_types_of_their_values():
+    space = parse_space(GOOD + START, source="good.toml")
+    assert list(space.start.items()) == [("lr", 0.01), ("width", 48), ("norm", "none"), ("dropout", 0.3)]
+    assert space.input == {"size": 28, "classes": 2}
+
+
+def test_only_the_start_is_left_as_dimensions_of_one_value():
+    space = parse_space(GOOD + START, source="good.toml")
+    only = space.only_start()
+    assert only.distributions() == {name: CategoricalDistribution([value]) for name, value in space.start.items()}
+    assert (only.constants, only.search) == (space.constants, {"max_epochs": 27, "trials": 1})
+    assert Space.from_dict(json.loads(json.dumps(only.as_dict()))) == only.only_start() == only
+    with pytest.raises(UsageError, match=r"good.toml has no \[start\] table, .* --fixed .* add one"):
+        parse_space(GOOD, source="good.toml").only_start()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("lr = 1e-2", "", ["[start]", "lr is missing", "each dimension"]),
+        ("lr = 1e-2", "lr = 1.0", ["[start]", "lr = 1.0", "not in the space", "from 0.001 to 0.3"]),
+        ("lr = 1e-2", 'lr = "fast"', ["[start]", "lr = 'fast'", "a number"]),
+        ("lr = 1e-2", "lr = 1e-2\ndepth = 2", ["[start]", "unknown key 'depth'", "known are dropout, lr"]),
+        ("width = 48", "width = 40", ["[start]", "width = 40", "in steps of 16"]),
+        ('norm = "none"', 'norm = "layer"', ["[start]", "'layer'", "batch, none"]),
+        ("size = 28", "size = 2", ["[input]", "size = 2", "from 4 to 1024"]),
+        ("size = 28", "height = 28", ["[input]", "unknown key 'height'"]),
+    ],
+)
+def test_a_bad_first_configuration_or_input_is_refused_likewise(old, new, parts):
+    with pytest.raises(UsageError) as refusal:
+        parse_space(GOOD + START.replace(old, new), source="bad.toml")
+    assert [part for part in ["bad.toml: ", *parts] if part not in str(refusal.value)] == []
+
+
+def test_a_space_that_was_stored_before_there_were_starts_has_none():
+    content = parse_space(GOOD, source="good.toml").as_dict()
+    del content["start"], content["input"]
+    assert Space.from_dict(content) == parse_space(GOOD, source="good.toml")
+
+
 def test_a_space_survives_json():
-    space = parse_space(GOOD, source="good.toml")
+    space = parse_space(GOOD + START, source="good.toml")
     assert Space(**json.loads(json.dumps(space.as_dict()))) == space
 
 
@@ -88,13 +141,38 @@ def test_a_bad_file_is_refused_with_file_key_value_and_range(text, parts):
 
 
 def test_an_absent_file_names_the_shipped_spaces():
-    with pytest.raises(UsageError, match=r"'nowhere\.toml'.*cifar10, cifar10-small, digits, folder"):
+    with pytest.raises(UsageError, match=r"'nowhere\.toml'.*cifar10, cifar10-small, classic-.*, digits, folder"):
         load_space("nowhere.toml")
 
 
 def test_a_folder_is_no_space_file(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         load_space(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("classic-cifar10", 315_722),
+        ("classic-augmented", 60_554),
+        ("classic-mnist", 121_930),
+        ("classic-dropout", 167_562),
+        ("classic-binary", 19_034_177),
+    ],
+)
+def test_each_classic_space_starts_with_the_network_of_keras_by_the_number_of_its_parameters(name, parameters):
+    from tuner.training.summary import summarise
+
+    space = load_space(name)
+    hp = Hyperparameters.from_params({**space.constants, **space.start})
+    side, channels, classes = (space.input[key] for key in ("size", "channels", "classes"))
+    layers = summarise(hp, (channels, side, side), classes)
+    assert sum(layer.parameters for layer in layers) == parameters
+    assert layers[-1].output == (classes,)
+    # Every network of the space can be built: the deepest with the widest kernels is the one that might not.
+    widest = {name: table["high"] for name, table in space.dimensions.items() if name in ("depth", "kernel_size")}
+    small = {"width": 1, "dense": 1}
+    summarise(Hyperparameters.from_params({**hp.as_dict(), **widest, **small}), (channels, side, side), classes)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar10-small", "digits", "folder"])

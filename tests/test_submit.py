@@ -4,7 +4,6 @@ import socket
 
 import pytest
 
-from tuner import submit
 from tuner.errors import ClusterError, UsageError
 from tuner.spec import Resources
 from tuner.submit import default_workers, ray_cluster
@@ -28,27 +27,6 @@ def test_an_address_where_nobody_listens_is_said_at_once():
 def test_an_address_of_another_kind_is_refused_with_the_right_one(address):
     with pytest.raises(UsageError, match="HOST:PORT"), ray_cluster(address, Resources(gpus=0)):
         pass
-
-
-@pytest.fixture
-def no_token(tmp_path, monkeypatch):
-    """As on a machine that has no Ray token, with a cluster at any address."""
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    monkeypatch.setattr(submit, "_check_address", lambda address: None)
-
-
-def test_a_cluster_beyond_this_machine_is_not_joined_without_a_token(no_token):
-    with pytest.raises(ClusterError, match=r"no Ray token for the cluster at 10\.0\.0\.1:6379.*--insecure"):
-        submit._use_token("10.0.0.1:6379", insecure=False)
-
-
-@pytest.mark.parametrize(
-    ("address", "insecure"),
-    [("10.0.0.1:6379", True), ("127.0.0.1:6379", False), ("localhost:6379", False), ("auto", False)],
-)
-def test_a_cluster_here_or_an_insecure_one_on_demand_may_be_joined_without_a_token(no_token, address, insecure):
-    submit._use_token(address, insecure=insecure)
 
 
 def test_two_trials_at_once_unless_there_is_one_core(monkeypatch):

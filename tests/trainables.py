@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from tuner.exchange import Assignment, Failure, Report
@@ -72,6 +73,26 @@ class FourTogether(Slow):
         return super().step()
 
 
+class Crowd(Scripted):
+    """Notes in the ledger's folder which machine each process runs on; an epoch ends once `crowd` has a larger number.
+
+    So a test can look at how many run at once, and where.
+    """
+
+    def setup(self, config: dict[str, Any], **arguments: Any) -> None:
+        super().setup(config, **arguments)
+        node = ray.get_runtime_context().get_node_id()
+        (Path(self.ledger).parent / f"{os.getpid()}.at").write_text(node)
+
+    def step(self) -> dict[str, Any]:
+        deadline_s = time.monotonic() + 100
+        crowd = Path(self.ledger).parent / "crowd"
+        while int(crowd.read_text() or 0) <= self.epoch:
+            assert time.monotonic() < deadline_s, "the test did not let this epoch end"
+            time.sleep(0.05)
+        return super().step()
+
+
 class Misfortunes(Scripted):
     """Trial 1 reports NaN, trial 2 fails, trial 3 kills its worker twice, trial 4 always."""
 
@@ -104,6 +125,34 @@ class Saving(Scripted):
         return Report(
             epoch=self.epoch, score=score, seconds=0.01, worker=f"pid:{os.getpid()}", checkpoint=saved[0], best=saved[1]
         )
+
+
+class SlowlySaving(Saving):
+    """An epoch takes a fifth of a second."""
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(0.2)
+        return super().step()
+
+
+class Gathering(SlowlySaving):
+    """Its epochs wait until as many processes have started as `LEDGER.processes` says.
+
+    Tune gives a trial that waits for a new process the first one that gets free, and so would never wait for it.
+    """
+
+    def setup(self, config: dict[str, Any], **arguments: Any) -> None:
+        super().setup(config, **arguments)
+        Path(f"{self.ledger}.{os.getpid()}.started").touch()
+
+    def step(self) -> dict[str, Any]:
+        deadline_s = time.monotonic() + 60
+        ledger = Path(self.ledger)
+        wanted = int(Path(f"{ledger}.processes").read_text() or 0)  # it may just be written anew
+        while len(list(ledger.parent.glob(f"{ledger.name}.*.started"))) < wanted:
+            assert time.monotonic() < deadline_s, "the process did not start"
+            time.sleep(0.05)
+        return super().step()
 
 
 class Eventful(Saving):

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tuner.errors import TunerError, first_line
+from tuner.ray_http import is_http, open_dashboard
 from tuner.settings import Settings
 
 MIN_FREE_BYTES = 2 << 30  # a search writes little, but Redis and checkpoints must never meet a full disk
@@ -117,7 +118,7 @@ def _torch() -> Seen:
 
 
 def _token() -> Seen:
-    from tuner.submit import token_file
+    from tuner.ray_token import token_file
 
     path = token_file()
     if not path.is_file():
@@ -128,6 +129,9 @@ def _token() -> Seen:
 
 
 def _ray(address: str | None) -> Seen:
+    if address is not None and is_http(address):
+        version = open_dashboard(address).get_json("/api/version")["ray_version"]
+        return f"{version} takes jobs at {address}", ""
     from tuner.spec import Resources
     from tuner.submit import default_workers, ray_cluster
 

@@ -20,6 +20,7 @@ class Assignment:
     previous: the one before it, should that be damaged.
     max_epochs: where the trial ends; 0: where the spec says.
     continued_from: the epoch to which `checkpoint` was trained by the trial that this one trains longer, else 0.
+    slot: the number that a worker takes which is started for this attempt; a warm one keeps its own.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Assignment:
     previous: dict[str, Any] | None = None
     max_epochs: int = 0
     continued_from: int = 0
+    slot: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Report:
         which epoch it went on; empty if it did not.
     micro_batch: pictures that went through the network at once, for want of memory; 0: whole batches.
     save_error: one line: why the checkpoint that was due could not be saved; empty if it was, or none was due.
+    waited: epochs since the best score, if the trial ends here because they are its `stop_patience`; else 0.
     """
 
     epoch: int
@@ -55,6 +58,7 @@ class Report:
     restarted: str = ""
     micro_batch: int = 0
     save_error: str = ""
+    waited: int = 0
 
     def details(self) -> dict[str, Any]:
         """What the journal keeps beside the score, JSON-able."""

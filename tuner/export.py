@@ -41,6 +41,7 @@ from tuner.training.cache import describe
 from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.training.dataspec import DataInfo
 from tuner.training.metrics import classification_report
+from tuner.training.remarks import no_pictures
 from tuner.training.testsplit import load_test_split
 
 LABELS_FILE, METRICS_FILE, CARD_FILE = "labels.txt", "metrics.json", "README.md"
@@ -111,7 +112,11 @@ def export_best(
     so_far = ", the best so far of a search that still runs" if study.driver is not None else ""
     say(f"exporting trial {trial}, epoch {ref.epoch} ({study.spec.metric} {ref.score:.4f}){so_far}")
     info = _describe_unchanged(study.spec, cache)
-    images, labels = load_test_split(study.spec.data, cache)
+    test = load_test_split(study.spec.data, cache)
+    images, labels = test.images, test.labels
+    left_out = no_pictures(test.skipped, test.others)
+    if left_out:
+        say(f"left out of the test split: {left_out}")
 
     description, weights = trained.state, trained.group("model")
     assert description["classes"] == list(info.classes)
@@ -135,6 +140,7 @@ def export_best(
                 },
                 "parity": asdict(parity),
                 "test_size": len(images),
+                "test_files_left_out": len(test.skipped),
                 "test_source": info.test_source,
                 "sha256": {ONNX_FILE: _sha256(folder / ONNX_FILE), "checkpoint": ref.sha256},
             }

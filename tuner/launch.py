@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tuner import asha
-from tuner.errors import DataError, StudyExists
+from tuner.databar import data_progress
+from tuner.errors import DataError, StudyExists, UsageError
+from tuner.jobs import ThisJob, this_job
+from tuner.lastwords import last_words
+from tuner.probe import check_machines
 from tuner.progress import LiveTable, PlainLines, progress_for
+from tuner.request import SMALL_SPACE, SearchRequest, default_space, job_metadata, new_spec
 from tuner.settings import Settings
-from tuner.space import Space, load_space
+from tuner.space import load_space
 from tuner.spec import Resources, StudySpec
 from tuner.store import catalog, embedded, lease
-from tuner.store.identity import user_name
+from tuner.store.jobs import write_job
 from tuner.store.journal import RedisJournal
 from tuner.store.keys import check_name
 from tuner.study import Study, TrialRecord, read_study, refuse_fewer_epochs
+from tuner.training.config import check_classes
 from tuner.training.dataspec import DataInfo, DataSpec, resolve_dataset
 
 if TYPE_CHECKING:
@@ -29,49 +34,31 @@ if TYPE_CHECKING:
     from tuner.search.stopping import Stop
     from tuner.slots import Slots
 
-DEFAULT_TRIALS = 32
-DEFAULT_MAX_EPOCHS = 27
-SMALL_SPACE = "cifar10-small"
-
-
-@dataclass(frozen=True)
-class SearchRequest:
-    """What `tuner search` was asked for; None leaves a choice to the space file or to the defaults."""
-
-    dataset: str
-    resources: Resources
-    storage: Path
-    data_dir: Path
-    space: str | None = None
-    trials: int | None = None
-    max_epochs: int | None = None
-    time_budget_s: float | None = None
-    name: str | None = None
-    address: str | None = None
-    seed: int = 0
-    keep_all: bool = False
-    image_size: int | None = None
-    progress_timeout_s: float | None = None
-    insecure: bool = False
-
-
-def default_space(dataset: str, *, gpus: bool) -> str:
-    """The shipped space for a data set: its own; on CPUs one with networks small enough for them."""
-    if dataset == "digits":
-        return "digits"
-    if not gpus:
-        return SMALL_SPACE if dataset == "cifar10" else "folder"
-    return "cifar10" if dataset in ("cifar10", "cifar100", "svhn") else "folder"
-
 
 def search(request: SearchRequest, client: redis.Redis, settings: Settings, console: Console) -> tuple[Study, Stop]:
     """Create a study and run it. Whatever can be refused is refused before the study exists.
 
     Raises UsageError, DataError, StudyExists, ClusterError, and what `tuner.search.driver.run` raises.
     """
+    job = this_job(settings, console)
     dataset = resolve_dataset(request.dataset)
     chosen = load_space(request.space) if request.space is not None else None
-    data = DataSpec(dataset=dataset, data_dir=str(request.data_dir), image_size=request.image_size, seed=request.seed)
+    if job is not None and job.space is not None:
+        chosen = job.space
+    if request.fixed:
+        if chosen is None:
+            raise UsageError(
+                "--fixed needs --space: a space file or a name of `tuner spaces list` with a [start] table"
+            )
+        chosen = chosen.only_start()
+    size = request.image_size or (None if chosen is None else chosen.input.get("size"))
+    data = DataSpec(
+        dataset=dataset,
+        data_dir=str(request.data_dir),
+        image_size=size,
+        seed=request.seed,
+        strict=request.strict_data,
+    )
     name = check_name(request.name) if request.name is not None else catalog.free_name(client, data.default_name)
     if request.name is not None:
         catalog.refuse_existing(client, name)
@@ -82,11 +69,21 @@ def search(request: SearchRequest, client: redis.Redis, settings: Settings, cons
         f"data set {info.name}: {len(info.classes)} classes, {info.train_size} training and {info.val_size} validation "
         f"pictures of {info.height} x {info.width} x {info.channels}; {info.test_source}",
     )
-    with _ray(console, request.address, request.resources, request.insecure) as (slots, dashboard_url):
+    for note in info.notes:
+        _say(console, f"note: {note}")
+    if chosen is not None:
+        check_classes(chosen.constants.get("output", "softmax"), len(info.classes))
+    metadata = job_metadata(name, dataset, chosen, request.trials, request.max_epochs)
+    with _ray(console, request.address, request.resources, request.insecure, request.strict_gpus, metadata) as (
+        slots,
+        dashboard_url,
+    ):
+        if request.address is not None:
+            check_machines(request.storage)
         space = chosen or load_space(default_space(dataset, gpus=slots.gpus > 0))
         spec = _create(client, new_spec(request, name, data, info.fingerprint, space), named=request.name is not None)
         _announce(console, spec, slots, dashboard_url, spec.trials, chosen is None)
-        return _run(spec, client, slots, settings, console, progress_timeout_s=request.progress_timeout_s)
+        return _run(spec, client, slots, settings, console, job, progress_timeout_s=request.progress_timeout_s)
 
 
 def resume(
@@ -101,6 +98,7 @@ def resume(
     progress_timeout_s: float | None,
     address: str | None,
     insecure: bool,
+    strict_gpus: bool,
     wait_s: float,
     change: Callable[[Resources], Resources],
 ) -> tuple[Study, Stop]:
@@ -109,6 +107,7 @@ def resume(
     Raises StudyNotFound, LeaseHeld if a driver runs it, DataError if the data set changed since the study began,
     UsageError for fewer epochs than the study has, ClusterError, and what `tuner.search.driver.run` raises.
     """
+    job = this_job(settings, console)
     spec = StudySpec.from_json(catalog.read_spec(client, name))
     spec = replace(spec, resources=change(spec.resources))
     if wait_s == 0:
@@ -117,7 +116,12 @@ def resume(
     if max_epochs is not None:
         refuse_fewer_epochs(max_epochs, known.max_epochs)
     _refuse_changed_data(spec, settings, console)
-    with _ray(console, address, spec.resources, insecure) as (slots, dashboard_url):
+    metadata = job_metadata(
+        name, spec.data.dataset, spec.space, trials or known.trials_wanted, max_epochs or known.max_epochs
+    )
+    with _ray(console, address, spec.resources, insecure, strict_gpus, metadata) as (slots, dashboard_url):
+        if address is not None:
+            check_machines(Path(spec.storage))
         shown = replace(spec, max_epochs=max_epochs or known.max_epochs)
         _announce(console, shown, slots, dashboard_url, trials or known.trials_wanted, False)
         return _run(
@@ -126,6 +130,7 @@ def resume(
             slots,
             settings,
             console,
+            job,
             wait_s=wait_s,
             trials=trials,
             max_epochs=max_epochs,
@@ -139,38 +144,14 @@ def load_study(client: redis.Redis, name: str | None) -> Study:
     name = catalog.newest(client) if name is None else name
     spec = StudySpec.from_json(catalog.read_spec(client, name))
     holder = lease.holder(client, name)
-    driver = None
-    if holder is not None:
-        driver = {"host": holder.host, "pid": holder.pid, "user": holder.user, "since_s": holder.since_s}
-    return read_study(spec, RedisJournal(client, name), driver)
-
-
-def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str, space: Space) -> StudySpec:
-    """The frozen spec: the command line goes before the space file, the space file before the defaults."""
-    max_epochs = request.max_epochs or space.search.get("max_epochs", DEFAULT_MAX_EPOCHS)
-    return StudySpec(
-        name=name,
-        data=data,
-        data_fingerprint=fingerprint,
-        space=space,
-        trials=request.trials or space.search.get("trials", DEFAULT_TRIALS),
-        max_epochs=max_epochs,
-        grace_period=space.search.get("grace_period", asha.default_grace_period(max_epochs)),
-        reduction_factor=space.search.get("reduction_factor", 4),
-        seed=request.seed,
-        storage=str(request.storage),
-        time_budget_s=request.time_budget_s,
-        resources=request.resources,
-        keep_all=request.keep_all,
-        created_by=user_name(),
-    )
+    return read_study(spec, RedisJournal(client, name), None if holder is None else holder.describe())
 
 
 def _describe(data: DataSpec, settings: Settings, console: Console) -> DataInfo:
     from tuner.training.cache import describe
 
-    with console.status(f"reading data set {data.default_name} (decoded once per machine)"):
-        return describe(data, settings.cache)
+    with data_progress(console, data.default_name) as tell:
+        return describe(data, settings.cache, tell)
 
 
 def _refuse_changed_data(spec: StudySpec, settings: Settings, console: Console) -> None:
@@ -182,14 +163,23 @@ def _refuse_changed_data(spec: StudySpec, settings: Settings, console: Console) 
 
 
 @contextmanager
-def _ray(console: Console, address: str | None, resources: Resources, insecure: bool) -> Iterator[tuple[Slots, str]]:
+def _ray(
+    console: Console,
+    address: str | None,
+    resources: Resources,
+    insecure: bool,
+    strict_gpus: bool,
+    metadata: Mapping[str, str],
+) -> Iterator[tuple[Slots, str]]:
     """A connected Ray, with a line that says so while it starts."""
     from tuner.submit import ray_cluster
 
     status = console.status("starting Ray" if address is None else f"joining Ray at {address}")
     status.start()
     try:
-        with ray_cluster(address, resources, insecure=insecure) as slots_and_url:
+        with ray_cluster(
+            address, resources, insecure=insecure, strict_gpus=strict_gpus, metadata=metadata
+        ) as slots_and_url:
             status.stop()
             yield slots_and_url
     finally:
@@ -215,6 +205,9 @@ def _announce(
     for note in slots.notes:
         _say(console, note)
     device = f"{slots.gpus:g} GPU each" if slots.gpus else f"{slots.threads} CPU threads each"
+    at_once = f"{slots.count or 'none'} at once"
+    if slots.can_grow and slots.most is not None and slots.count < slots.most:
+        at_once += f" now, up to {slots.most} later"
     why = ""
     if chosen_for_them and spec.space.source == SMALL_SPACE:
         why = f" (made for CPUs; --space {spec.data.dataset} has the bounds for GPUs)"
@@ -222,7 +215,7 @@ def _announce(
     _say(
         console,
         f"study {spec.name}: space {spec.space.source}{why}, {trials} trials of up to {spec.max_epochs} epochs, "
-        f"compared after epochs {rungs} (reduction factor {spec.reduction_factor}), {slots.count} at once, {device}",
+        f"compared after epochs {rungs} (reduction factor {spec.reduction_factor}), {at_once}, {device}",
     )
     if dashboard_url:
         _say(console, f"Ray dashboard: {dashboard_url} (its token: `ray get-auth-token`)")
@@ -234,6 +227,7 @@ def _run(
     slots: Slots,
     settings: Settings,
     console: Console,
+    job: ThisJob | None,
     *,
     wait_s: float = 0.0,
     trials: int | None = None,
@@ -245,21 +239,24 @@ def _run(
     from tuner.search.watch import PROGRESS_TIMEOUT_S
 
     def show(known: list[TrialRecord], wanted: int) -> LiveTable | PlainLines:
+        # Not before: called by a driver, it tells that the lease is its own. Who submitted it waits for this.
+        write_job(client, spec.name, None if job is None else job.record)
         return progress_for(console, spec, known, wanted)
 
-    return driver.run(
-        spec,
-        client,
-        slots,
-        cache=settings.cache,
-        show=show,
-        wait_s=wait_s,
-        trials=trials,
-        max_epochs=max_epochs,
-        time_budget_s=time_budget_s,
-        progress_timeout_s=progress_timeout_s or PROGRESS_TIMEOUT_S,
-        revive=embedded.reviver(settings.home, client),
-    )
+    with last_words(spec.name):
+        return driver.run(
+            spec,
+            client,
+            slots,
+            cache=settings.cache,
+            show=show,
+            wait_s=wait_s,
+            trials=trials,
+            max_epochs=max_epochs,
+            time_budget_s=time_budget_s,
+            progress_timeout_s=progress_timeout_s or PROGRESS_TIMEOUT_S,
+            revive=embedded.reviver(settings.home, client),
+        )
 
 
 def _say(console: Console, text: str) -> None:

@@ -47,6 +47,8 @@ def describe_end(trial: TrialRecord) -> str:
         return ""
     if reason["kind"] == "asha":
         return f"rank {reason['rank']} of {reason['peers'] + 1} at epoch {reason['rung']}"
+    if reason["kind"] == "plateau":
+        return f"no better score for {reason['waited']} epochs"
     return f"{reason['kind']}: {reason['detail']}"
 
 

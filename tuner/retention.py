@@ -10,9 +10,14 @@ from tuner.spec import StudySpec
 from tuner.study import TrialRecord
 
 
+def study_folder(storage: str, study: str) -> Path:
+    """Where the checkpoints of a study are. The driver makes it; where it is missing the storage is not mounted."""
+    return Path(storage) / study
+
+
 def trial_folder(storage: str, study: str, number: int) -> Path:
     """Where the checkpoints of a trial are, a folder for each attempt."""
-    return Path(storage) / study / f"trial-{number:05d}"
+    return study_folder(storage, study) / f"trial-{number:05d}"
 
 
 def discard_checkpoints(spec: StudySpec, trial: TrialRecord) -> None:

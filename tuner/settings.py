@@ -14,6 +14,7 @@ HOME_VARIABLE = "TUNER_HOME"
 CACHE_VARIABLE = "TUNER_CACHE"
 DEBUG_VARIABLE = "TUNER_DEBUG"
 LOGICAL_GPUS_VARIABLE = "TUNER_LOGICAL_GPUS"
+JOB_VARIABLE = "TUNER_JOB"
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Settings:
     cache: folder of decoded data sets; may be deleted at any time, is filled again when needed.
     debug: as if `--debug` were given.
     logical_gpus: for workers: Ray's GPUs are only numbers, train on CPUs; to try a cluster out on machines without.
+    job: of a driver that was submitted as a Ray job: JSON that its submitter wrote; else empty.
     """
 
     home: Path
     cache: Path
     debug: bool = False
     logical_gpus: bool = False
+    job: str = ""
 
     @property
     def storage(self) -> Path:
@@ -52,6 +55,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         cache=cache,
         debug=_is_on(variables.get(DEBUG_VARIABLE)),
         logical_gpus=_is_on(variables.get(LOGICAL_GPUS_VARIABLE)),
+        job=variables.get(JOB_VARIABLE, ""),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # What a space file may say about the search itself: key -> (lowest, highest).
 SEARCH_KEYS = {"max_epochs": (1, 100_000), "trials": (1, 1_000_000), "grace_period": (1, 100_000)}
 SEARCH_KEYS["reduction_factor"] = (2, 16)
+# What it may say about the pictures that it is made for.
+INPUT_KEYS = {"size": (4, 1024), "channels": (1, 3), "classes": (2, 100_000)}
 
 _DIMENSION_KEYS = {
     "float": {"type", "low", "high", "log", "step"},
@@ -37,12 +39,16 @@ class Space:
 
     dimensions: name -> the checked TOML table, with defaults filled in, e.g.
     {"type": "float", "low": 0.001, "high": 0.3, "log": True, "step": None}.
+    start: the first configuration, made by hand: a value for each dimension, in their order; empty without one.
+    input: the pictures that it is made for: `size` (side in pixels), `channels`, `classes`, or some of them.
     """
 
     source: str
     dimensions: dict[str, dict[str, Any]]
     constants: dict[str, config.Value] = field(default_factory=dict)
     search: dict[str, int] = field(default_factory=dict)
+    start: dict[str, config.Value] = field(default_factory=dict)
+    input: dict[str, int] = field(default_factory=dict)
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """The dimensions as Optuna's declared distributions, in the file's order."""
@@ -55,12 +61,26 @@ class Space:
             "dimensions": self.dimensions,
             "constants": self.constants,
             "search": self.search,
+            "start": self.start,
+            "input": self.input,
         }
+
+    def only_start(self) -> Space:
+        """This space with nothing left in it but its first configuration, for one trial unless somebody asks for more.
+
+        Raises UsageError if it has none.
+        """
+        if not self.start:
+            raise UsageError(f"{self.source} has no [start] table, the configuration that --fixed trains: add one")
+        dimensions = {name: {"type": "choice", "choices": [value]} for name, value in self.start.items()}
+        return replace(self, dimensions=dimensions, search={**self.search, "trials": 1})
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Space:
         """What `as_dict` gave, checked like a file. Raises UsageError as `load_space` does, KeyError, TypeError."""
         tables = {"space": content["dimensions"], "constants": content["constants"], "search": content["search"]}
+        # Studies from before there were such tables have none.
+        tables |= {name: content.get(name, {}) for name in ("start", "input")}
         return check_space(tables, source=str(content["source"]))
 
 
@@ -100,7 +120,7 @@ def parse_space(text: str, *, source: str) -> Space:
 
 def check_space(document: Mapping[str, Any], *, source: str) -> Space:
     """Check the tables of a space file, or of a space that was stored. Raises UsageError as `load_space` does."""
-    _refuse_unknown(source, "", document, {"space", "constants", "search"})
+    _refuse_unknown(source, "", document, {"space", "constants", "search", "start", "input"})
     for section, content in document.items():
         if not isinstance(content, dict):
             raise UsageError(f"{source}: [{section}] must be a table, not {content!r}")
@@ -112,13 +132,21 @@ def check_space(document: Mapping[str, Any], *, source: str) -> Space:
     both = sorted(dimensions.keys() & constants.keys())
     if both:
         raise UsageError(f"{source}: {both[0]} is in [space] and in [constants]; keep one")
-    search = document.get("search", {})
-    _refuse_unknown(source, "[search] ", search, SEARCH_KEYS.keys())
-    for key, value in search.items():
-        low, high = SEARCH_KEYS[key]
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise UsageError(f"{source}: [search] {key} = {value!r} must be a whole number from {low} to {high}")
-    return Space(source=source, dimensions=dimensions, constants=constants, search=search)
+    for section, known in (("search", SEARCH_KEYS), ("input", INPUT_KEYS)):
+        numbers = document.get(section, {})
+        _refuse_unknown(source, f"[{section}] ", numbers, known.keys())
+        for key, value in numbers.items():
+            low, high = known[key]
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise UsageError(f"{source}: [{section}] {key} = {value!r} must be a whole number from {low} to {high}")
+    return Space(
+        source=source,
+        dimensions=dimensions,
+        constants=constants,
+        search=document.get("search", {}),
+        start=with_source.start(document.get("start", {}), dimensions),
+        input=document.get("input", {}),
+    )
 
 
 class _Checker:
@@ -155,6 +183,35 @@ class _Checker:
         if wanted not in allowed_types:
             raise self._error(name, f"type = {dimension_type!r} does not fit: it must be {config.describe_range(name)}")
         return self._interval(name, table, dimension_type)
+
+    def start(self, values: Mapping[str, Any], dimensions: Mapping[str, dict[str, Any]]) -> dict[str, config.Value]:
+        """The first configuration in the order of `dimensions`: all of them, each within its bounds."""
+        if not values:
+            return {}
+        _refuse_unknown(self.source, "[start] ", values, dimensions)
+        for name in dimensions:
+            if name not in values:
+                raise UsageError(f"{self.source}: [start] {name} is missing: it needs a value for each dimension")
+        return {name: self._start_value(name, values[name], table) for name, table in dimensions.items()}
+
+    def _start_value(self, name: str, given: object, table: Mapping[str, Any]) -> config.Value:
+        try:
+            value = config.check_value(name, given)
+        except UsageError as error:
+            raise UsageError(f"{self.source}: [start] {error}") from None
+        if table["type"] == "choice":
+            inside, bounds = value in table["choices"], "one of " + ", ".join(map(str, table["choices"]))
+        else:
+            assert not isinstance(value, str)
+            inside = table["low"] <= value <= table["high"]
+            bounds = f"from {table['low']} to {table['high']}"
+            if table["step"]:
+                steps = (value - table["low"]) / table["step"]
+                inside = inside and math.isclose(steps, round(steps), abs_tol=1e-6)
+                bounds += f" in steps of {table['step']}"
+        if not inside:
+            raise UsageError(f"{self.source}: [start] {name} = {given!r} is not in the space: it must be {bounds}")
+        return value
 
     def _choices(self, name: str, table: Mapping[str, Any]) -> list[config.Value]:
         choices = table.get("choices")

@@ -11,7 +11,7 @@ Trials stand in Optuna's journal with Optuna's states; what Optuna has no word f
 | `checkpoint` | {path, sha256, epoch, score} of the newest checkpoint that training can go on from |
 | `previous_checkpoint` | the one before it, should its file be damaged |
 | `best_checkpoint` | the same of the weights with the best score so far |
-| `reason` | why it is not complete: {kind, ...}, see `TrialRecord.reason` |
+| `reason` | why it ended before its last epoch: {kind, ...}, see `TrialRecord.reason` |
 | `max_epochs` | after how many epochs it is complete; the spec's if absent |
 | `continues`, `continued_from` | the trial whose training it goes on with, and after which epoch |
 | `restarts` | one line each time an attempt went back: a damaged checkpoint, or no memory for whole batches |
@@ -46,8 +46,9 @@ class TrialRecord:
     """One trial.
 
     state: one of `STATES`; a trial in flight whose driver is gone is queued, for it goes on with `tuner resume`.
-    reason: None, or {"kind": "asha", "rung", "rank", "peers", "cutoff"} for a pruned trial, or {"kind", "detail"} with
-        kind diverged, out_of_memory, error or lost for a failed one.
+    reason: None, or {"kind": "asha", "rung", "rank", "peers", "cutoff"} for a pruned trial, or {"kind": "plateau",
+        "waited"} for a complete one that ended early, so many epochs after its best, or {"kind", "detail"} with kind
+        diverged, out_of_memory, error or lost for a failed one.
     values: (epoch, score) of every report, by epoch.
     seconds: time that workers spent on its epochs.
     checkpoint, best_checkpoint: {path, sha256, epoch, score} of the newest state that training can go on from, and of

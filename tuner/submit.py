@@ -7,14 +7,15 @@ import logging
 import os
 import socket
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from tuner.errors import ClusterError, UsageError, first_line
-from tuner.network import is_loopback
-from tuner.slots import Node, Slots, count_slots
+from tuner.nodes import STRICT_WAIT_S, can_grow, living_nodes, wait_for_gpus
+from tuner.ray_token import token_file, use_token
+from tuner.slots import CLUSTER, THIS_MACHINE, Slots, count_slots
 from tuner.spec import Resources
+
+_log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 60.0
@@ -26,12 +27,19 @@ def default_workers() -> int:
 
 
 @contextlib.contextmanager
-def ray_cluster(address: str | None, resources: Resources, *, insecure: bool = False) -> Iterator[tuple[Slots, str]]:
+def ray_cluster(
+    address: str | None,
+    resources: Resources,
+    *,
+    insecure: bool = False,
+    strict_gpus: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> Iterator[tuple[Slots, str]]:
     """A running Ray for the `with` block: a private local one without an address, else the cluster at `address`.
 
-    Gives the slots and the URL of the dashboard, which is empty if there is none.
+    Gives the slots and the URL of the dashboard, which is empty if there is none; its page of jobs shows `metadata`.
     A local Ray is ended with the block; a cluster is only left. Raises ClusterError when it cannot be reached or has no
-    GPU of those asked for, UsageError for numbers out of range.
+    GPU of those asked for (with `strict_gpus` if it has fewer, after a minute), UsageError for numbers out of range.
     """
     if resources.trials_per_gpu < 1:
         raise UsageError(f"trials-per-gpu = {resources.trials_per_gpu} is too small: it must be at least 1")
@@ -39,42 +47,55 @@ def ray_cluster(address: str | None, resources: Resources, *, insecure: bool = F
         raise UsageError(f"workers = {resources.workers} is too small: it must be at least 1")
     if resources.gpus is not None and resources.gpus < 0:
         raise UsageError(f"gpus = {resources.gpus} is negative: give 0 for CPUs, or how many GPUs to use at once")
+    if strict_gpus and not resources.gpus:
+        raise UsageError("--strict-gpus needs the number of GPUs that must be there: give --gpus N with N above 0")
     if address is not None:
         _check_address(address)
-        _use_token(address, insecure=insecure)
+        use_token(address, insecure=insecure)
     # What later Rays do by default, and this one warns of: not to touch CUDA_VISIBLE_DEVICES of workers without a GPU.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         import ray
 
-        dashboard_url = _connect(address, resources.workers)
+        dashboard_url = _connect(address, resources.workers, metadata or {})
     try:
-        where = "this machine" if address is None else "the cluster"
-        yield count_slots(_nodes(ray.nodes()), resources, where), dashboard_url
+        where = THIS_MACHINE if address is None else CLUSTER
+        grows = address is not None and can_grow()
+        if strict_gpus and resources.gpus:
+            # Nothing joins a private Ray: no need to wait.
+            wait_for_gpus(resources.gpus, where, ask=grows, timeout_s=0.0 if address is None else STRICT_WAIT_S)
+        yield count_slots(living_nodes(), resources, where, can_grow=grows), dashboard_url
     finally:
         ray.shutdown()
 
 
-def _connect(address: str | None, workers: int) -> str:
+def _connect(address: str | None, workers: int, metadata: Mapping[str, str]) -> str:
     import ray
+    from ray.job_config import JobConfig
 
+    # Where this driver is the entry point of a submitted job, Ray adds that job's own metadata.
+    job_config = JobConfig(metadata=dict(metadata))
     cores = os.cpu_count() or 1
+    # Whatever matters of what Ray says becomes an error of ours; it would tell of each lost worker by a traceback.
+    level = logging.ERROR if _log.isEnabledFor(logging.INFO) else logging.CRITICAL
     try:
         if address is None:
             context = ray.init(
                 address="local",  # without it Ray joins any cluster that happens to run on this machine
                 num_cpus=max(cores, workers),
                 include_dashboard=True,
+                job_config=job_config,
                 log_to_driver=False,
-                logging_level=logging.ERROR,
+                logging_level=level,
             )
             _close_token_file()
         else:
             context = ray.init(
                 address=address,
+                job_config=job_config,
                 log_to_driver=False,
-                logging_level=logging.ERROR,
+                logging_level=level,
             )
             _check_that_actors_start(address)
     except ClusterError:
@@ -84,15 +105,15 @@ def _connect(address: str | None, workers: int) -> str:
         if address is None:
             raise ClusterError(f"a local Ray could not be started: {first_line(error)}") from error
         raise ClusterError(
-            f"no Ray cluster could be joined at {address} ({first_line(error)}): check the address and the token "
-            "(`ray get-auth-token`), or leave out --address to use this machine alone"
+            f"no Ray cluster could be joined at {address} ({first_line(error)}): check the address, or leave out "
+            "--address to use this machine alone"
         ) from error
     url = getattr(context, "dashboard_url", None)
     return f"http://{url}" if url else ""
 
 
 def _check_that_actors_start(address: str) -> None:
-    """In token mode a cluster without authentication can be joined, but starts no actor of ours (Ray 2.60)."""
+    """A cluster can be joined though its machines cannot connect back to this one: trials would then never start."""
     import ray
 
     class Probe:
@@ -104,15 +125,10 @@ def _check_that_actors_start(address: str) -> None:
         ray.get(probe.answer.remote(), timeout=PROBE_TIMEOUT_S)
     except Exception as error:
         raise ClusterError(
-            f"the cluster at {address} starts no actor for this driver ({first_line(error)}): if it runs without token "
-            "authentication set RAY_AUTH_MODE=disabled, else look at `ray status`"
+            f"the cluster at {address} starts no actor for this driver ({first_line(error)}): its machines must reach "
+            "this one (firewall), and some must live, see `ray status`"
         ) from error
     ray.kill(probe)
-
-
-def _nodes(entries: list[dict[str, Any]]) -> list[Node]:
-    living = [entry.get("Resources", {}) for entry in entries if entry["Alive"]]
-    return [Node(int(offered.get("CPU", 0)), int(offered.get("GPU", 0))) for offered in living]
 
 
 def _check_address(address: str) -> None:
@@ -128,26 +144,6 @@ def _check_address(address: str) -> None:
         raise ClusterError(
             f"nothing answers at {address} ({error}): is Ray running there (`ray start --head`), and is that its port?"
         ) from None
-
-
-def _use_token(address: str, *, insecure: bool) -> None:
-    """A driver that joins a cluster sends its token only in token mode (Ray 2.60).
-
-    Raises ClusterError if there is no token and the cluster is not on this machine: one that can be joined without is
-    open to whoever reaches it.
-    """
-    if os.environ.get("RAY_AUTH_TOKEN") or token_file().is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-    elif not insecure and address != "auto" and not is_loopback(address.rpartition(":")[0]):
-        raise ClusterError(
-            f"there is no Ray token for the cluster at {address}: copy the head node's ~/.ray/auth_token here, or give "
-            "--insecure if the cluster really has none and everybody who reaches it may use it"
-        )
-
-
-def token_file() -> Path:
-    """Where Ray keeps its token."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
 
 
 def _close_token_file() -> None:

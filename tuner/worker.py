@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -18,9 +19,11 @@ from ray import tune
 
 from tuner.errors import CheckpointError, TunerError, first_line
 from tuner.exchange import Assignment, Failure, Report
-from tuner.retention import trial_folder
+from tuner.marks import mark_trial
+from tuner.retention import study_folder, trial_folder
 from tuner.settings import load_settings
 from tuner.spec import StudySpec
+from tuner.telemetry import WorkerMetrics
 from tuner.training.config import Hyperparameters
 
 if TYPE_CHECKING:
@@ -52,6 +55,13 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._data: TrainingData | None = None
         self._trainer: TrialTrainer | None = None
         self._assign(config)
+        self._slot = self._assignment.slot
+        self._metrics = WorkerMetrics(self._spec.name, self._slot)
+        self._idle_since_s: float | None = None
+
+    def __repr__(self) -> str:
+        # Ray asks once, when the process has started, and shows it on the dashboard's page of actors.
+        return f"tuner: {self._spec.name} slot {self._slot}"
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial. Quick and cannot fail: the old trial is only let go of, the new one begins in `step`."""
@@ -69,17 +79,22 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._restarted = ""
         self._unsaved_s = 0.0
         self._save_cost_s = 0.0
+        for log in (sys.stdout, sys.stderr):
+            mark_trial(log, self._assignment.number, self._assignment.attempt, self._assignment.start_epoch)
 
     def step(self) -> dict[str, Any]:
-        """Train and validate one epoch: {"report": Report or Failure}.
+        """Train and validate one epoch: {"report": Report or Failure, "slot": of this process}.
 
         A trial that runs out of memory is rebuilt once, from its newest checkpoint, with micro-batches; its next report
         may then be of an epoch that was reported before.
         """
+        if self._idle_since_s is not None:
+            self._metrics.waited(time.perf_counter() - self._idle_since_s)
         outcome = self._try_epoch()
         if isinstance(outcome, Failure) and outcome.kind == "out_of_memory" and self._take_micro_batches():
             outcome = self._try_epoch()
-        return {"report": outcome}
+        self._idle_since_s = time.perf_counter()
+        return {"report": outcome, "slot": self._slot}
 
     def _try_epoch(self) -> Report | Failure:
         from torch import cuda
@@ -122,9 +137,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def _epoch(self) -> Report:
         trainer = self._trainer or self._begin()
         result = trainer.run_epoch()
+        self._metrics.epoch(images=result.images, seconds=result.seconds, gpu_memory_bytes=self._gpu_memory_bytes())
         self._unsaved_s += result.seconds
         saved, save_error = None, ""
-        if self._save_is_due(result.epoch):
+        if result.waited or self._save_is_due(result.epoch):
             try:
                 saved = self._save(trainer)
             except CheckpointError as error:
@@ -142,7 +158,18 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             restarted=restarted,
             micro_batch=self._micro_batch or 0,
             save_error=save_error,
+            waited=result.waited,
         )
+
+    def _gpu_memory_bytes(self) -> int | None:
+        """The most that torch held on the GPU since the last call, tensors or not: it is what runs out."""
+        import torch
+
+        if not self._gpu:
+            return None
+        held = torch.cuda.max_memory_reserved()
+        torch.cuda.reset_peak_memory_stats()
+        return held
 
     def _begin(self) -> TrialTrainer:
         """The first step of an attempt: data on the device, network, and the checkpoint to go on from."""
@@ -159,6 +186,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 "(`nvidia-smi`), or train on CPUs with --gpus 0"
             )
         if self._data is None:
+            self._check_storage()
             if device.type == "cpu":
                 torch.set_num_threads(self._threads)
             device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
@@ -181,6 +209,15 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._restore(trainer)
         self._trainer = trainer
         return trainer
+
+    def _check_storage(self) -> None:
+        """The driver made the folder: a machine that does not see it would keep checkpoints where nobody looks."""
+        folder = study_folder(self._spec.storage, self._spec.name)
+        if not folder.is_dir():
+            raise TunerError(
+                f"{folder} is not there on {socket.gethostname()}: the storage of a study has to be mounted at the "
+                "same path on all machines"
+            )
 
     def _restore(self, trainer: TrialTrainer) -> None:
         """Go on from the newest checkpoint that is whole; if there is none, the trial begins again."""
@@ -219,3 +256,4 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def cleanup(self) -> None:
         self._trainer = None
         self._data = None
+        self._metrics.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.factories import new_space, new_spec
 from tuner.exchange import Assignment, Failure, Report
-from tuner.retention import discard_checkpoints
+from tuner.retention import discard_checkpoints, study_folder
 from tuner.search.record import StudyRecord
 from tuner.spec import StudySpec
 from tuner.store.journal import MemoryJournal
@@ -34,6 +34,7 @@ class Life:
     """One life of a search: it ends when the object is dropped, and the next one begins over the same journal."""
 
     def __init__(self, spec: StudySpec, cache: Path, journal: MemoryJournal) -> None:
+        study_folder(spec.storage, spec.name).mkdir(parents=True, exist_ok=True)  # as the driver does
         self.record = StudyRecord(spec, journal, lambda trial: discard_checkpoints(spec, trial))
         self._arguments = {"spec_json": spec.to_json(), "cache": str(cache), "threads": 1}
         self._worker: Worker | None = None

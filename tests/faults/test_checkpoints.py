@@ -204,7 +204,8 @@ for _ in range(2):
             outcomes.append({**asdict(life.step()), "half": len(list(storage.rglob("*.partial")))})
         assignment = life.record.next_assignment()
     record = life.record
-    lives.append([outcomes, record.brake.out_of_room, record.exhausted, asdict(life.trial()), life.attributes()["attempt"]])
+    full_up = record.brake.out_of_room
+    lives.append([outcomes, full_up, record.exhausted, asdict(life.trial()), life.attributes()["attempt"]])
 print(json.dumps(lives))
 """
 
@@ -219,7 +220,7 @@ def on_a_full_disk(cache, tmp_path):
         arguments = [sys.executable, "-c", FULL_DISK, str(tmp_path / "storage"), str(cache), *map(str, full)]
         result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=80)
         assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout), result.stderr
+        return json.loads(result.stdout.splitlines()[-1]), result.stderr
 
     return run
 

@@ -22,6 +22,7 @@ from tests.factories import new_space, new_spec
 from tests.faults.by_hand import DIGITS
 from tuner import launch, submit
 from tuner.errors import DataError
+from tuner.request import SearchRequest
 from tuner.settings import Settings
 from tuner.spec import Resources
 from tuner.store import catalog
@@ -72,12 +73,16 @@ def pets(home):
 def search(redis_client, home):
     """`tuner search` of a folder, as far as Ray."""
 
-    def run(folder):
-        request = launch.SearchRequest(
-            dataset=str(folder), resources=Resources(gpus=0), storage=home / "storage", data_dir=home / "data"
+    def run(folder, **options):
+        request = SearchRequest(
+            dataset=str(folder),
+            resources=Resources(gpus=0),
+            storage=home / "storage",
+            data_dir=home / "data",
+            **options,
         )
         settings = Settings(home=home, cache=home / "cache")
-        launch.search(request, redis_client, settings, Console(quiet=True))
+        launch.search(request, redis_client, settings, Console())
 
     return run
 
@@ -97,6 +102,7 @@ def resume(redis_client, home):
             **unchanged,
             wait_s=0.0,
             insecure=False,
+            strict_gpus=False,
             change=lambda old: old,
         )
 
@@ -116,10 +122,10 @@ def ordinary_user():
         os.seteuid(0)
 
 
-def refused(run, *arguments):
+def refused(run, *arguments, **options):
     """The one line with which something is refused."""
     with pytest.raises(DataError) as caught:
-        run(*arguments)
+        run(*arguments, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -133,14 +139,21 @@ def test_whole_data_gets_as_far_as_ray(search, pets):
 
 
 @pytest.mark.parametrize("left", [0, 20, 300])
-def test_a_truncated_picture_is_named_before_anything_starts(search, pets, redis_client, left):
+def test_a_truncated_picture_is_named_and_left_out_or_refused_before_anything_starts(
+    search, pets, redis_client, left, capsys
+):
     picture = pets / "train" / "dog" / "07.jpg"
     assert picture.stat().st_size > 400
     os.truncate(picture, left)
-    line = refused(search, pets)
-    assert line.startswith(f"cannot read the picture {picture} (")
-    assert line.endswith("): remove or repair it")
+    line = refused(search, pets, strict_data=True)
+    assert line.startswith(f"{pets} has 1 file that is no picture: train/dog/07.jpg (")
+    assert line.endswith("): remove or repair what is broken, or leave out --strict-data")
     assert catalog.list_studies(redis_client) == []
+    with pytest.raises(RayStarted):
+        search(pets)
+    printed = capsys.readouterr().out
+    assert "note: left out: 1 file that is no picture: train/dog/07.jpg (" in printed
+    assert "2 classes, 21 training and 2 validation pictures of" in printed
 
 
 @pytest.mark.parametrize("closed", ["", "train", "train/cat", "train/cat/03.jpg", ".."])
@@ -181,7 +194,7 @@ def test_a_data_set_that_changed_since_the_study_began_is_named_at_resume(resume
 HELD = """
 import sys, time
 from pathlib import Path
-from tuner.training import cache
+from tuner.training import cache, decoding
 from tuner.training.dataspec import DataSpec
 
 def hold(*arguments):
@@ -189,7 +202,7 @@ def hold(*arguments):
     sys.stdin.readline()
     return fingerprint(*arguments)
 
-fingerprint, cache._fingerprint = cache._fingerprint, hold
+fingerprint, decoding._digest = decoding._digest, hold
 print("started", flush=True)
 print(cache.describe(DataSpec(sys.argv[1], ""), Path(sys.argv[2])).fingerprint)
 """
@@ -253,6 +266,8 @@ DAMAGES = {
     ),
     "pickled pictures": lambda folder: objects(folder / "images.npy"),
     "pickled labels": lambda folder: objects(folder / "labels.npy"),
+    "no digests.npy": lambda folder: (folder / "digests.npy").unlink(),
+    "digests of another data set": lambda folder: np.save(folder / "digests.npy", np.zeros(7, np.uint64)),
     "an empty meta.json": lambda folder: (folder / "meta.json").write_text("{}"),
     "a list for meta.json": lambda folder: (folder / "meta.json").write_text("[1]"),
     "a pickle for meta.json": lambda folder: (folder / "meta.json").write_bytes(
@@ -281,7 +296,7 @@ def test_the_damages_above_are_none_in_themselves(home):
     """The copy of an intact cache is accepted: what the test above refuses, it refuses for the damage."""
     intact = describe(DIGITS, home / "cache")
     (folder,) = [path for path in (home / "cache").iterdir() if path.is_dir()]
-    for name in ("images.npy", "labels.npy"):
+    for name in ("images.npy", "labels.npy", "digests.npy"):
         np.save(folder / name, np.load(folder / name))
     (folder / "meta.json").write_text(json.dumps(json.loads((folder / "meta.json").read_text())))
     assert describe(DIGITS, home / "cache") == intact

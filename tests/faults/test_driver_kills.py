@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories import new_spec
-from tests.faults.cluster import cluster, start_driver
+from tests.faults.cluster import start_driver
 from tests.replay import Watcher, check_decisions, read_ledger
 from tests.trainables import Eventful, scripted_score
 from tuner import failpoints
@@ -59,12 +59,6 @@ CHAINS = {
 
 def test_the_chains_have_every_failpoint_of_the_driver():
     assert {point.partition(":")[0] for chain in CHAINS.values() for point in chain} == set(failpoints.DRIVER)
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("ray")) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.factories import new_spec
-from tests.faults.cluster import cluster, start_driver
+from tests.faults.cluster import start_driver
 from tests.replay import Watcher, check_decisions, read_ledger
 from tests.trainables import Slow
 from tuner.errors import LeaseHeld
@@ -52,12 +52,6 @@ with ray_cluster(address, Resources(gpus=0, workers=1)) as (slots, _):
         Path(ending).write_text(f"{type(error).__name__}: {error}")
         sys.exit(error.exit_code)
 """
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("ray")) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

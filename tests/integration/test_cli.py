@@ -90,11 +90,11 @@ def test_the_exported_model_does_on_the_test_split_what_its_metrics_say(tuner, f
     from tuner.training.testsplit import load_test_split
 
     data = DataSpec(dataset="digits", data_dir=str(tuner.home / "data"))
-    images, labels = load_test_split(data, tuner.home / "cache")
+    test = load_test_split(data, tuner.home / "cache")
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    (probabilities,) = session.run(["probabilities"], {"images": np.asarray(images)})
+    (probabilities,) = session.run(["probabilities"], {"images": np.asarray(test.images)})
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert float((probabilities.argmax(1) == labels).mean()) == pytest.approx(metrics["accuracy"], abs=1e-9)
+    assert float((probabilities.argmax(1) == test.labels).mean()) == pytest.approx(metrics["accuracy"], abs=1e-9)
     assert metrics["accuracy"] > 0.9
     status = json.loads(tuner("status", "first", "--json"))
     assert metrics["validation"]["score"] == status["best"]["value"]

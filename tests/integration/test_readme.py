@@ -56,7 +56,9 @@ def environment(folder):
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("TUNER_", "RAY_"))}
     # The GPUs of the page's cluster are numbers only on a machine without.
     kept["TUNER_LOGICAL_GPUS"] = "1"
-    return {**kept, "TUNER_HOME": str(folder / "home"), "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"}
+    # `--address auto` means the cluster of this page, whatever other tests start meanwhile.
+    own = {"TUNER_HOME": str(folder / "home"), "RAY_TMPDIR": str(folder)}
+    return {**kept, **own, "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"}
 
 
 class Cluster:

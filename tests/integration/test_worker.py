@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from tests.factories import new_space, new_spec
 from tuner.exchange import Failure, Report
-from tuner.retention import trial_folder
+from tuner.retention import study_folder, trial_folder
 from tuner.training import loop
 from tuner.training.cache import describe
 from tuner.training.dataspec import DataSpec
@@ -31,6 +32,7 @@ def new_worker(cache, tmp_path):
         values = {"space": SPACE, "max_epochs": 4, "grace_period": 2, "storage": str(tmp_path)}
         fingerprint = describe(data, cache).fingerprint
         spec = new_spec(**{**values, "data": data, "data_fingerprint": fingerprint, **changes})
+        study_folder(spec.storage, spec.name).mkdir(parents=True, exist_ok=True)  # as the driver does
         worker = Worker.__new__(Worker)
         worker.setup(assignment(0), spec_json=spec.to_json(), cache=str(cache), threads=1)
         return worker
@@ -57,6 +59,16 @@ def test_a_trial_is_trained_epoch_by_epoch_and_saved_at_rungs_and_at_the_end(new
     assert Path(reports[3].best.path).parent == trial_folder(str(tmp_path), "test", 0) / "attempt-1"
     assert reports[3].best.score == max(report.score for report in reports)
     assert 0.5 < reports[3].score <= 1.0
+
+
+def test_an_epoch_that_ends_the_trial_early_says_so_and_is_saved(new_worker):
+    # With so small a rate and without norms nothing changes: each epoch scores the same.
+    space = new_space(constants={**SPACE.constants, "stop_patience": 3})
+    worker = new_worker(space=space, max_epochs=9, grace_period=9)
+    worker.reset_config(assignment(0, params={**PARAMS, "norm": "none", "lr": 1e-7}))
+    reports = [step(worker) for _ in range(4)]
+    assert [report.waited for report in reports] == [0, 0, 0, 3]
+    assert reports[3].checkpoint.epoch == 4
 
 
 def test_the_next_trial_has_nothing_of_the_one_before(new_worker):
@@ -213,3 +225,12 @@ def test_a_longer_trial_whose_origin_is_damaged_is_trained_from_the_beginning(ne
     reports = [step(worker) for _ in range(7)]
     assert [report.epoch for report in reports] == [1, 2, 3, 4, 5, 6, 7]
     assert reports[0].restarted.endswith(": began at epoch 1 again")
+
+
+def test_a_machine_that_does_not_see_the_storage_fails_the_trial_with_a_line_that_says_so(new_worker, tmp_path):
+    worker = new_worker()
+    study_folder(str(tmp_path), "test").rmdir()
+    failure = step(worker)
+    assert isinstance(failure, Failure)
+    assert re.match(r"/.*/test is not there on .*: the storage of a study has to be mounted", failure.detail)
+    assert list(tmp_path.iterdir()) == []

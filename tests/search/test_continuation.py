@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tests.factories import new_spec
@@ -128,6 +130,19 @@ def test_a_trial_whose_last_epoch_has_no_checkpoint_is_not_continued():
             full = report(assignment.number, epoch, 0.5)
             record.report(assignment, full if epoch == saved else Report(epoch=epoch, score=0.5))
     record.train_longer(4)
+    assert [trial.continues for trial in record.records()] == [None, None, 1]
+
+
+def test_a_trial_that_ended_on_a_plateau_is_not_continued():
+    journal = MemoryJournal()
+    spec = new_spec(trials=2, max_epochs=3, grace_period=3)
+    record = StudyRecord(spec, journal)
+    first, second = record.next_assignment(), record.next_assignment()
+    record.report(first, report(0, 1, 0.9))
+    record.report(first, dataclasses.replace(report(0, 2, 0.9), waited=1))
+    for epoch in (1, 2, 3):
+        record.report(second, report(1, epoch, 0.5))
+    record.train_longer(9)
     assert [trial.continues for trial in record.records()] == [None, None, 1]
 
 

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.factories import new_spec
+from tests.factories import new_space, new_spec
 from tuner.errors import LeaseLost, StoreError
 from tuner.exchange import Failure, Report
 from tuner.search.record import StudyRecord
@@ -72,6 +72,53 @@ def test_a_trial_that_reaches_max_epochs_is_complete_with_its_best_score():
     ]
     assert trial(record, 0).state == "complete"
     assert record._trials.study.best_value == 0.9
+
+
+def test_a_trial_that_ends_on_a_plateau_is_complete_with_the_reason_and_keeps_its_weights():
+    record = new_record(max_epochs=9, grace_period=9)
+    assignment = record.next_assignment()
+    record.report(assignment, report(1, 0.6, **saved(1, 0.6)))
+    assert record.report(assignment, report(2, 0.5, waited=1, **saved(2, 0.5, 1, 0.6))) is False
+    ended = trial(record, 0)
+    assert (ended.state, ended.reason, ended.values) == (
+        "complete",
+        {"kind": "plateau", "waited": 1},
+        [(1, 0.6), (2, 0.5)],
+    )
+    assert ended.best_checkpoint["epoch"] == 1
+    assert record._trials.study.best_value == 0.6
+    assert record.next_assignment().number == 1
+
+
+def test_at_a_rung_the_comparison_with_others_goes_before_a_plateau():
+    record = new_record()
+    first, second, third = (record.next_assignment() for _ in range(3))
+    for epoch in (1, 2, 3):
+        record.report(first, report(epoch, 0.8))
+    for assignment, score in ((second, 0.9), (third, 0.95)):
+        for epoch in (1, 2):
+            record.report(assignment, report(epoch, score))
+    record.report(second, report(3, 0.9, waited=2))
+    record.report(third, report(3, 0.7, waited=2))
+    assert [trial(record, number).state for number in (1, 2)] == ["complete", "pruned"]
+    assert trial(record, 2).reason["kind"] == "asha"
+    assert record.rungs[3] == [0.8, 0.9, 0.7]
+
+
+def test_a_plateau_whose_weights_cannot_be_saved_stays_in_flight():
+    record = new_record()
+    assignment = record.next_assignment()
+    assert record.report(assignment, report(1, 0.6, waited=1, save_error="disk full")) is False
+    assert (trial(record, 0).state, trial(record, 0).values) == ("queued", [])
+
+
+def test_the_first_trial_is_the_first_configuration_of_the_space_and_the_others_are_sampled():
+    start = {"lr": 0.05, "width": 48, "norm": "none"}
+    record = new_record(space=new_space(start=start))
+    params = [record.next_assignment().params for _ in range(3)]
+    assert params[0] == start
+    assert start not in params[1:]
+    assert trial(record, 0).params == start
 
 
 def test_when_lower_is_better_the_complete_value_is_the_lowest():
@@ -257,6 +304,18 @@ def test_workers_that_are_all_lost_before_any_epoch_end_the_search_with_the_caus
         record.lose(record.next_assignment(), "ModuleNotFoundError: No module named 'tuner'")
     assert record.next_assignment() is None
     assert "ModuleNotFoundError" in record.brake.fatal_error
+
+
+def test_a_machine_that_takes_many_first_attempts_with_it_does_not_end_the_search():
+    record = new_record(trials=20)
+    for round_ in range(3):
+        assert record.brake.fatal_error is None
+        together = [record.next_assignment() for _ in range(8)]
+        assert None not in together, round_
+        for assignment in together:
+            record.lose(assignment, "its node has died")
+    assert record.next_assignment() is None  # but the third time is no accident
+    assert "its node has died" in record.brake.fatal_error
 
 
 def test_a_new_life_tries_again_what_failed_before():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import pickle
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 from ray.tune.schedulers import TrialScheduler
@@ -139,3 +140,42 @@ def test_a_trial_stopped_from_outside_is_still_in_flight():
 def test_tune_may_pickle_both_and_gets_names_not_connections():
     searcher, scheduler = new_search(new_spec(), MemoryJournal())
     assert len(pickle.dumps((searcher, scheduler))) < 500
+
+
+def test_a_new_worker_gets_the_lowest_number_that_no_worker_has():
+    searcher, scheduler = new_search(new_spec(), MemoryJournal())
+
+    def suggested(trial_id):
+        return searcher.suggest(trial_id)["slot"]
+
+    assert [suggested("a"), suggested("b"), suggested("c")] == [0, 1, 2]
+    searcher.on_trial_complete("a", error=True)
+    assert suggested("d") == 0
+    # A warm worker keeps its number: number 1 took what was suggested to number 0, which is free now.
+    searcher.on_trial_complete("b")
+    report = Report(epoch=1, score=0.5)
+    scheduler.on_trial_result(None, SimpleNamespace(trial_id="d"), {"report": report, "slot": 1})
+    assert [suggested("e"), suggested("f")] == [0, 3]
+
+
+@dataclass(frozen=True)
+class WaitingTrial:
+    """What Tune tells the scheduler of a trial."""
+
+    trial_id: str
+    status: str
+
+
+def test_the_trial_that_waits_longest_is_run_and_those_that_are_over_are_not_looked_at():
+    _, scheduler = new_search(new_spec(), MemoryJournal())
+    nobody = SimpleNamespace(_live_actors_to_ray_actors_resources={})
+    controller = SimpleNamespace(_tune_controller=SimpleNamespace(_trial_to_actor={}, _actor_manager=nobody))
+    statuses = {"a": "RUNNING", "b": "PENDING", "c": "RUNNING", "d": "PENDING"}
+    trials = [WaitingTrial(name, status) for name, status in statuses.items()]
+    for trial in trials:
+        scheduler.on_trial_add(None, trial)
+    assert scheduler.choose_trial_to_run(controller) is trials[1]
+    scheduler.on_trial_remove(None, trials[1])
+    assert scheduler.choose_trial_to_run(controller) is trials[3]
+    scheduler.on_trial_remove(None, trials[3])
+    assert scheduler.choose_trial_to_run(controller) is None

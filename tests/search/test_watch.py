@@ -109,3 +109,11 @@ def test_another_process_has_its_own_time(watch, clock):
     watch.runs("a", "p2")
     wait(watch, clock, 50)
     assert watch.silent_too_long_s("a") is None
+
+
+def test_each_attempt_is_asked_about_four_times_a_second_however_often_the_driver_looks(watch, clock):
+    asked = 0
+    for _ in range(512):  # 4 s, in steps that a binary fraction has
+        clock.now_s += 1 / 128
+        asked += watch.look()
+    assert asked == 16

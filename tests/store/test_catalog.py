@@ -9,7 +9,7 @@ import redis
 
 from tuner.errors import LeaseHeld, StoreError, StudyExists, StudyNotFound, UsageError
 from tuner.store import catalog, client, identity, lease
-from tuner.store.keys import STUDIES, StudyKeys
+from tuner.store.keys import CREATED, STUDIES, StudyKeys
 
 
 def test_a_created_study_is_found_with_its_spec_its_time_and_its_user(redis_client: redis.Redis) -> None:
@@ -21,6 +21,17 @@ def test_a_created_study_is_found_with_its_spec_its_time_and_its_user(redis_clie
     assert before_s <= created_s <= client.server_time_s(redis_client)
     assert catalog.newest(redis_client) == "a"
     assert catalog.read_spec(redis_client, "b") == '{"format":1}'
+
+
+def test_the_newest_study_is_the_one_created_last_though_the_clock_was_set_back(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_client.hset(STUDIES, "of-an-older-version", '{"created_s":9e9,"user":"ann"}')
+    for name, now_s in [("b", 20_000.0), ("a", 12_800.0), ("c", 12_800.0)]:
+        monkeypatch.setattr(catalog, "server_time_s", lambda client, now_s=now_s: now_s)
+        catalog.create_study(redis_client, name, "{}")
+    assert [study[0] for study in catalog.list_studies(redis_client)] == ["of-an-older-version", "b", "a", "c"]
+    assert catalog.newest(redis_client) == "c"
 
 
 def test_a_name_that_exists_is_refused_with_the_line_that_resumes_it(redis_client: redis.Redis) -> None:
@@ -75,7 +86,7 @@ def test_a_dead_driver_does_not_keep_its_study_from_deletion(redis_client: redis
     redis_client.set(StudyKeys("a").lease, dead.to_json(), px=30_000)
     assert not catalog.request_stop(redis_client, "a", now=True)
     catalog.delete_study(redis_client, "a")
-    assert redis_client.keys("*") == [StudyKeys("a").fence]
+    assert set(redis_client.keys("*")) == {CREATED, StudyKeys("a").fence}
 
 
 def test_a_study_made_again_under_its_old_name_draws_a_fence_that_was_never_given(redis_client: redis.Redis) -> None:
@@ -124,6 +135,7 @@ def test_status_needs_neither_optuna_nor_ray_nor_torch() -> None:
         ("a", '{"created_s":NaN,"user":"ann"}'),
         ("a", '{"created_s":-1,"user":"ann"}'),
         ("a", "[" * 100_000),
+        ("a", '{"created_s":1,"order":"x","user":"ann"}'),
         ("../a", '{"created_s":1,"user":"ann"}'),
     ],
 )

@@ -130,7 +130,7 @@ def test_a_redis_in_the_network_without_a_password_is_refused_before_it_is_asked
     host = "2001:db8::1" if "2001" in url else "198.51.100.7"
     assert str(refusal.value) == (
         f"Redis at {host}:6380 is beyond this machine and the URL has no password: whoever reaches that port could "
-        "read and change every study; give it one (`requirepass`, and redis://:PASSWORD@HOST:PORT in TUNER_REDIS), or "
+        "read and change every study; give it one (`requirepass`, and here in TUNER_REDIS_PASSWORD), or "
         "allow it by --insecure"
     )
 

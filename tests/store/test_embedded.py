@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tuner.errors import StoreError
+from tuner.errors import StoreError, StoreUnavailable
 from tuner.store import client, embedded, server
+from tuner.store.patience import Patience
 
 START = "import pathlib, sys; from tuner.store import embedded; embedded.ensure_running(pathlib.Path(sys.argv[1]))"
 
@@ -117,16 +119,12 @@ def test_a_remembered_socket_in_a_folder_that_others_may_write_is_not_trusted(ho
     assert server.socket_path(folder) == folder / "redis.sock"
 
 
-def test_a_server_whose_socket_was_deleted_is_not_started_twice_and_can_be_stopped(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_whose_socket_was_deleted_is_not_started_twice_and_can_be_stopped(home: Path) -> None:
     embedded.ensure_running(home)
     (home / "redis" / "redis.sock").unlink()
-    monkeypatch.setattr(embedded, "START_DEADLINE_S", 0.1)
     with pytest.raises(StoreError, match=rf"\(process {pid(home)}\) does not answer; the last line of .* is: .*stop"):
-        embedded.ensure_running(home)
+        embedded.ensure_running(home, 0.1)
     assert embedded.stop(home)
-    monkeypatch.undo()
     embedded.ensure_running(home)
 
 
@@ -143,6 +141,22 @@ def test_a_server_of_another_machine_on_a_shared_folder_is_named_at_once(
         with pytest.raises(StoreError, match="runs on elsewhere, where alone it can be reached"):
             embedded.ensure_running(home)
     lock.write_text(record)
+
+
+def test_a_frozen_server_is_waited_for_until_the_deadline_and_no_longer(home: Path) -> None:
+    with client.connect(embedded.ensure_running(home), timeout_s=0.5) as connected:
+        patience = Patience("s", 2.0, revive=embedded.reviver(home, connected))
+        os.kill(pid(home), signal.SIGSTOP)
+        began_s = time.monotonic()
+        try:
+            with pytest.raises(
+                StoreUnavailable, match=rf"\(process {pid(home)}\) does not answer; .* it stayed so for"
+            ):
+                patience.call("asking", connected.ping)
+            took_s = time.monotonic() - began_s
+        finally:
+            os.kill(pid(home), signal.SIGCONT)
+    assert 2.0 <= took_s < 4.5  # a command (0.5 s) and a look whether the server lives (1 s) later, at most
 
 
 def test_a_server_that_cannot_load_its_data_is_reported_with_the_last_line_of_its_log(home: Path) -> None:

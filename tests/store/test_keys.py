@@ -8,17 +8,19 @@ import redis
 
 from tuner.errors import UsageError
 from tuner.store import catalog, keys, lease
+from tuner.store.jobs import JobRecord, write_job
 from tuner.store.journal import RedisJournal
 
 
 def test_the_keys_of_a_study_share_a_cluster_slot() -> None:
     study = keys.StudyKeys("a-1")
-    assert [study.spec, study.journal, study.lease, study.fence, study.control] == [
+    assert [study.spec, study.journal, study.lease, study.fence, study.control, study.job] == [
         "tuner:{a-1}:spec",
         "tuner:{a-1}:journal",
         "tuner:{a-1}:lease",
         "tuner:{a-1}:fence",
         "tuner:{a-1}:control",
+        "tuner:{a-1}:job",
     ]
 
 
@@ -42,7 +44,7 @@ def found(client: redis.Redis, name: str) -> dict[str, str]:
     return {str(key).replace(name, "name"): str(client.type(key)) for key in client.keys("*")}
 
 
-def test_a_used_store_holds_the_documented_keys_and_only_the_fence_outlives_a_deleted_study(
+def test_a_used_store_holds_the_documented_keys_and_only_counters_outlive_a_deleted_study(
     redis_client: redis.Redis,
 ) -> None:
     name = f"leak-{uuid.uuid4().hex}"
@@ -50,9 +52,10 @@ def test_a_used_store_holds_the_documented_keys_and_only_the_fence_outlives_a_de
     held = lease.acquire(redis_client, name)
     RedisJournal(redis_client, name, held.fence).append_logs([{"n": 1}])
     assert catalog.request_stop(redis_client, name, now=False)
+    write_job(redis_client, name, JobRecord("http://head:8265", "a-1"))
     assert found(redis_client, name) == documented()
     assert [key for key in redis_client.keys("*") if redis_client.ttl(key) != -1] == [f"tuner:{{{name}}}:lease"]
 
     held.release()
     catalog.delete_study(redis_client, name)
-    assert found(redis_client, name) == {"tuner:{name}:fence": "string"}
+    assert found(redis_client, name) == {"tuner:created": "string", "tuner:{name}:fence": "string"}

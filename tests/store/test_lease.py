@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -12,7 +13,7 @@ import redis
 
 from tuner.errors import LeaseHeld, LeaseLost, StoreError, StoreUnavailable
 from tuner.store import catalog, client, identity, lease
-from tuner.store.keys import StudyKeys
+from tuner.store.keys import CREATED, StudyKeys
 
 KEYS = StudyKeys("s")
 
@@ -85,6 +86,23 @@ def test_a_holder_on_another_machine_is_refused_and_named(redis_client: redis.Re
         lease.acquire(redis_client, "s")
 
 
+@pytest.mark.parametrize("left_s", [7_230, None])
+def test_a_lease_that_a_clock_set_back_made_longer_than_any_is_shortened_by_who_sees_it(
+    redis_client: redis.Redis, left_s: int | None
+) -> None:
+    redis_client.set(KEYS.lease, remote_process().to_json(), ex=left_s)
+    with pytest.raises(LeaseHeld, match="wait 30 s for its lease to expire"):
+        lease.acquire(redis_client, "s")
+    assert 29_000 < redis_client.pttl(KEYS.lease) <= 30_000
+    for look in (lease.holder, lease.refuse_if_held, catalog.delete_study):
+        catalog.create_study(redis_client, "s", "{}")
+        redis_client.set(KEYS.lease, remote_process().to_json(), ex=left_s)
+        with contextlib.suppress(LeaseHeld):
+            look(redis_client, "s")
+        assert 29_000 < redis_client.pttl(KEYS.lease) <= 30_000
+        redis_client.flushall()
+
+
 def test_a_holder_whose_process_is_gone_is_replaced_at_once(redis_client: redis.Redis) -> None:
     redis_client.set(KEYS.lease, dead_process().to_json(), px=30_000)
     assert lease.holder(redis_client, "s") is None
@@ -147,7 +165,7 @@ def test_a_lease_of_a_deleted_study_is_lost(redis_client: redis.Redis) -> None:
     catalog.delete_study(redis_client, "s")
     held.renew()
     assert held.lost.is_set()
-    assert redis_client.keys("*") == [KEYS.fence]
+    assert set(redis_client.keys("*")) == {CREATED, KEYS.fence}
 
 
 def test_a_lease_is_lost_when_redis_stays_away_and_not_before(redis_client: redis.Redis) -> None:

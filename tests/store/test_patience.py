@@ -54,3 +54,29 @@ def test_what_waiting_does_not_mend_is_raised_at_once() -> None:
     with pytest.raises(StoreError, match=r"^Redis failed while asking: WRONGTYPE$"):
         ask(server, 600.0)
     assert server.slept == []
+
+
+def test_the_wait_ends_at_most_one_command_and_one_revival_after_its_time() -> None:
+    server = Redis(10**6, redis.TimeoutError("frozen"))
+
+    def command() -> str:
+        server.now_s += 5.0
+        return server.command()
+
+    def revive() -> None:
+        server.now_s += 1.0
+
+    patience = Patience("s", 600.0, revive=revive, clock=server.clock, sleep=server.sleep)
+    with pytest.raises(StoreUnavailable, match=r"it stayed so for 60[0-6] s"):
+        patience.call("asking", command)
+    assert 600.0 <= server.now_s <= 606.0
+
+
+def test_a_first_try_during_which_this_process_was_suspended_is_not_the_last() -> None:
+    server = Redis(1, redis.TimeoutError("late"))
+
+    def command() -> str:
+        server.now_s += 1000.0
+        return server.command()
+
+    assert Patience("s", 600.0, clock=server.clock, sleep=server.sleep).call("asking", command) == "answer"

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from tuner.training import augment as module
-from tuner.training.augment import augment
+from tuner.training.augment import Moves, augment
+from tuner.training.config import Hyperparameters
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -92,3 +95,43 @@ def test_the_result_is_finite_and_channels_last() -> None:
     moved = augment(_pictures(), 1.0, True, _generator())
     assert moved.is_contiguous(memory_format=torch.channels_last)
     assert bool(moved.isfinite().all())
+
+
+def test_moves_alone_draw_evenly_up_to_their_limits_for_every_picture_and_erase_nothing() -> None:
+    moves = Moves(rotation_rad=0.7, shift=0.2, shear=0.2, zoom=0.2)
+    randoms = torch.rand(7, 4000, generator=_generator())
+    theta = module._affine(randoms, 400, 400, 0.0, False, moves)
+    angle = torch.atan2(theta[:, 1, 0], theta[:, 0, 0])
+    scale = 1 / theta[:, :, 0].norm(dim=1)
+    shift = theta[:, :, 2] / 2
+    for found, limit in ((angle, 0.7), (scale - 1, 0.2), (shift[:, 0], 0.2), (shift[:, 1], 0.2)):
+        assert 0.95 * limit < float(found.max()) <= 1.03 * limit
+        assert float(found.std()) == pytest.approx(limit / 3**0.5, rel=0.05)
+    ones = torch.ones(200, 1, 16, 16)
+    assert torch.allclose(augment(ones, 0.0, False, _generator(), moves), ones)
+
+
+def test_moves_come_on_top_of_the_strength() -> None:
+    randoms = torch.full((7, 1), 0.5)
+    randoms[0], randoms[5] = 1.0, 0.0
+    matrix = module._affine(randoms, 32, 32, 1.0, False, Moves(rotation_rad=math.radians(40)))[0]
+    assert math.degrees(math.acos(matrix[0, 0])) == pytest.approx(60, abs=1e-2)
+
+
+def test_beyond_the_border_a_picture_is_reflected_or_its_last_pixels_go_on() -> None:
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    randoms = torch.full((12, 1), 0.5)
+    randoms[3] = 1.0
+    rows = {}
+    for fill in ("reflect", "nearest"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "rand", lambda *_, **__: randoms)
+            rows[fill] = augment(ramp, 0.0, False, _generator(), Moves(shift=0.25, fill=fill))[0, 0, 0].tolist()
+    assert rows["reflect"] == pytest.approx([2, 3, 4, 5, 6, 7, 7, 6], abs=1e-4)
+    assert rows["nearest"] == pytest.approx([2, 3, 4, 5, 6, 7, 7, 7], abs=1e-4)
+
+
+def test_moves_of_a_configuration_are_its_numbers_and_by_default_nothing() -> None:
+    hp = Hyperparameters(rotation_degrees=180, shift=0.1, shear=0.2, zoom=0.3, fill="nearest")
+    assert Moves.of(hp) == Moves(math.pi, 0.1, 0.2, 0.3, "nearest")
+    assert not Moves.of(Hyperparameters(fill="nearest")).moves_anything

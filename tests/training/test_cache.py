@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import functools
 import json
 import os
 import shutil
@@ -12,10 +14,11 @@ import pytest
 from PIL import Image
 
 from tuner.errors import DataError
-from tuner.training import cache
+from tuner.training import cache, decoding
 from tuner.training.cache import describe, open_cached
 from tuner.training.dataspec import DataInfo, DataSpec
 from tuner.training.folders import open_folder
+from tuner.training.locking import file_lock
 
 
 def test_a_folder_is_described_by_what_was_decoded(make_folder, tmp_path: Path) -> None:
@@ -63,8 +66,13 @@ def test_copies_of_a_folder_have_the_same_fingerprint_until_a_pixel_differs(make
 def test_pictures_are_decoded_once_and_again_only_when_they_change(make_folder, tmp_path: Path, monkeypatch) -> None:
     root = make_folder({"train/cat": 3, "train/dog": 3, "test/cat": 1})
     decoded: list[int] = []
-    real = cache.decode_into
-    monkeypatch.setattr(cache, "decode_into", lambda images, paths: (decoded.append(len(paths)), real(images, paths)))
+    real = decoding.decode_into
+
+    def counted(images, paths, *rest, start, file):
+        decoded.append(len(paths) - start)
+        return real(images, paths, *rest, start=start, file=file)
+
+    monkeypatch.setattr(decoding, "decode_into", counted)
     spec = DataSpec(str(root), "")
     for _ in range(2):
         describe(spec, tmp_path / "cache")
@@ -81,15 +89,18 @@ def test_another_seed_shares_the_decoded_pictures_but_not_the_split(tmp_path: Pa
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
 
 
-def test_a_failed_decoding_leaves_nothing_that_looks_whole(make_folder, tmp_path: Path) -> None:
+def test_a_failed_decoding_leaves_nothing_that_looks_whole(make_folder, tmp_path: Path, monkeypatch) -> None:
     root = make_folder({"train/cat": 3, "train/dog": 3, "test/cat": 1})
-    good = (root / "train/dog/001.png").read_bytes()
-    (root / "train/dog/001.png").write_bytes(good[:60])
     spec = DataSpec(str(root), "")
-    with pytest.raises(DataError, match=r"train/dog/001\.png"):
-        describe(spec, tmp_path / "cache")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding, "_digest", full)
+        with pytest.raises(DataError, match=r"cannot write .*: No space left on device"):
+            describe(spec, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
-    (root / "train/dog/001.png").write_bytes(good)
     assert describe(spec, tmp_path / "cache").train_size == 4
 
 
@@ -113,11 +124,11 @@ import json, sys
 from pathlib import Path
 from tuner.training import cache
 from tuner.training.dataspec import DataSpec
-real = cache._build
-def build(source, image_size, folder):
+real = cache.build
+def build(*arguments):
     print("built")
-    real(source, image_size, folder)
-cache._build = build
+    real(*arguments)
+cache.build = build
 sys.stdin.readline()
 cached = cache.open_cached(DataSpec(sys.argv[1], ""), Path(sys.argv[2]))
 print(json.dumps([list(cached.images.shape), int(cached.images.sum())]))
@@ -139,3 +150,29 @@ def test_of_many_processes_that_start_together_one_decodes(make_folder, tmp_path
     results = {output[-2] for output in lines}
     assert len(results) == 1
     assert json.loads(results.pop())[0] == [120, 32, 32, 3]
+
+
+_STOPS_WHILE_DECODING = """
+import os, signal, sys
+from pathlib import Path
+from tuner.training import cache, decoding
+from tuner.training.dataspec import DataSpec
+decoding.decode_into = lambda *_, **__: os.kill(os.getpid(), signal.SIGSTOP)
+cache.open_cached(DataSpec(sys.argv[1], ""), Path(sys.argv[2]))
+"""
+
+
+def test_a_decoder_that_was_stopped_is_named_instead_of_waited_for_without_end(
+    make_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({"train/cat": 3, "train/dog": 3, "test/cat": 1})
+    command = [sys.executable, "-c", _STOPS_WHILE_DECODING, str(root), str(tmp_path / "cache")]
+    with subprocess.Popen(command) as decoder:
+        try:
+            os.waitid(os.P_PID, decoder.pid, os.WSTOPPED)
+            monkeypatch.setattr(cache, "file_lock", functools.partial(file_lock, stalled_s=0.3))
+            with pytest.raises(DataError, match=rf"^process {decoder.pid} on .*, decoding pets-2 since .* UTC, holds "):
+                describe(DataSpec(str(root), ""), tmp_path / "cache")
+        finally:
+            decoder.kill()
+    assert describe(DataSpec(str(root), ""), tmp_path / "cache").train_size == 4

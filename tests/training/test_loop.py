@@ -199,6 +199,93 @@ def test_a_trial_trained_longer_is_a_trial_of_its_own_that_starts_from_the_last_
     assert again.save(tmp_path / "again").best.epoch == 3
 
 
+_WAITING = dataclasses.replace(_HP, schedule="plateau", plateau_patience=2, plateau_factor=0.1, warmup_epochs=0)
+
+
+def _rates(trainer: TrialTrainer, monkeypatch) -> list[tuple[int, float]]:
+    """Each epoch from now on, and its learning rate."""
+    rates: list[tuple[int, float]] = []
+    step = trainer._train_step
+
+    def note(indices: torch.Tensor, rate: float) -> torch.Tensor:
+        if not rates or rates[-1] != (trainer.epoch + 1, rate):
+            rates.append((trainer.epoch + 1, rate))
+        return step(indices, rate)
+
+    monkeypatch.setattr(trainer, "_train_step", note)
+    return rates
+
+
+def test_a_resumed_trial_remembers_its_scores_and_lowers_its_rate_at_the_same_epochs(
+    stripes: TrainingData, tmp_path: Path, monkeypatch
+) -> None:
+    scores = [0.5, 0.6, 0.6, 0.5, 0.7, 0.6, 0.6, 0.6]
+    whole = _trainer(stripes, _WAITING, max_epochs=8)
+    _scripted(whole, monkeypatch, scores)
+    expected = _rates(whole, monkeypatch)
+    for _ in scores:
+        whole.run_epoch()
+    assert [rate for _, rate in expected] == pytest.approx([0.1] * 4 + [0.01] * 3 + [0.001])
+    for stop_after in (1, 3, 4, 6):
+        first = _trainer(stripes, _WAITING, max_epochs=8)
+        _scripted(first, monkeypatch, scores)
+        for _ in range(stop_after):
+            first.run_epoch()
+        second = _trainer(stripes, _WAITING, max_epochs=8)
+        second.restore(first.save(tmp_path / str(stop_after)).last)
+        _scripted(second, monkeypatch, scores[stop_after:])
+        found = _rates(second, monkeypatch)
+        for _ in scores[stop_after:]:
+            second.run_epoch()
+        assert found == expected[stop_after:]
+
+
+def test_a_trial_ends_early_after_its_patience_resumed_or_not_but_not_at_its_last_epoch(
+    stripes: TrainingData, tmp_path: Path, monkeypatch
+) -> None:
+    hp = dataclasses.replace(_HP, stop_patience=2)
+    trainer = _trainer(stripes, hp, max_epochs=5)
+    _scripted(trainer, monkeypatch, [0.5, 0.7, 0.7])
+    assert [trainer.run_epoch().waited for _ in range(3)] == [0, 0, 0]
+    again = _trainer(stripes, hp, max_epochs=5)
+    again.restore(trainer.save(tmp_path).last)
+    _scripted(again, monkeypatch, [0.6])
+    assert again.run_epoch().waited == 2
+    last = _trainer(stripes, hp, max_epochs=4)
+    last.restore(trainer.save(tmp_path).last)
+    _scripted(last, monkeypatch, [0.6])
+    assert last.run_epoch().waited == 0
+
+
+def test_a_trial_trained_longer_is_not_judged_by_the_best_of_the_one_before(
+    stripes: TrainingData, tmp_path: Path, monkeypatch
+) -> None:
+    hp = dataclasses.replace(_HP, stop_patience=2)
+    origin = _trainer(stripes, hp, max_epochs=2)
+    _scripted(origin, monkeypatch, [0.9, 0.8])
+    for _ in range(2):
+        origin.run_epoch()
+    longer = TrialTrainer(hp, stripes, max_epochs=9, seed=0, device="cpu", continued_from=2)
+    longer.restore(origin.save(tmp_path).last)
+    _scripted(longer, monkeypatch, [0.5, 0.4, 0.3])
+    assert [longer.run_epoch().waited for _ in range(3)] == [0, 0, 2]
+
+
+def test_a_checkpoint_from_before_a_hyperparameter_existed_is_its_own_trials(
+    stripes: TrainingData, tmp_path: Path
+) -> None:
+    trainer = _trainer(stripes)
+    trainer.run_epoch()
+    full = checkpoint.read(trainer.save(tmp_path).last)
+    old = {key: value for key, value in full.state.items() if key != "scores"}
+    old["hyperparameters"] = {key: value for key, value in _HP.as_dict().items() if key not in ("l1", "stop_patience")}
+    old["report"] = {key: value for key, value in full.state["report"].items() if key != "waited"}
+    written = checkpoint.write(tmp_path, "epoch", full.tensors, old, 1, full.state["score"])
+    again = _trainer(stripes)
+    again.restore(written)
+    assert _timeless(again.run_epoch()) == _timeless(trainer.run_epoch())
+
+
 def test_a_trial_trained_longer_learns_more(stripes: TrainingData, tmp_path: Path) -> None:
     hp = dataclasses.replace(_HP, lr=0.01)
     origin = _trainer(stripes, hp, max_epochs=1)
@@ -255,7 +342,7 @@ def test_pictures_that_fill_no_batch_are_left_out_unless_there_is_none_full(stri
 def test_flips_follow_the_data_set_unless_told(stripes, monkeypatch, choice, keeps_class, flips) -> None:
     seen: set[bool] = set()
 
-    def note(images, strength, flip, generator):
+    def note(images, strength, flip, generator, moves):
         seen.add(flip)
         return images
 

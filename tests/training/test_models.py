@@ -8,7 +8,7 @@ from torch import nn
 
 from tuner.errors import UsageError
 from tuner.training.config import Hyperparameters
-from tuner.training.models import Dropout, build, parameter_count
+from tuner.training.models import Dropout, ResidualBlock, build, parameter_count
 
 _KERAS: dict[str, Any] = {"padding": "valid", "norm": "none", "head": "flatten", "width": 32}
 
@@ -61,6 +61,46 @@ def test_every_network_gives_finite_logits(padding, head, norm, activation) -> N
     assert bool(logits.isfinite().all())
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_sigmoid_output_trains_by_binary_cross_entropy_and_gives_two_columns(smoothing: float) -> None:
+    model = build(Hyperparameters(depth=1, width=4, output="sigmoid"), (1, 8, 8), 2).eval()
+    images, labels = torch.randn(9, 1, 8, 8), torch.arange(9) % 2
+    logits = model(images)
+    single = model[:-1](images).squeeze(1)
+    p = single.sigmoid()
+    assert torch.allclose(logits.softmax(1), torch.stack([1 - p, p], dim=1), atol=1e-6)
+    soft = labels * (1 - smoothing) + smoothing / 2  # as Keras's BinaryCrossentropy smooths
+    expected = nn.functional.binary_cross_entropy_with_logits(single, soft)
+    found = nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [3, 10])
+def test_a_sigmoid_output_for_more_than_two_classes_is_refused(classes: int) -> None:
+    with pytest.raises(UsageError, match=rf"'sigmoid' tells two classes apart, and the data set has {classes}: use"):
+        build(Hyperparameters(output="sigmoid"), (1, 8, 8), classes)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_residual_blocks_change_nothing_at_first_and_every_kernel_of_them_learns(norm: str, padding: str) -> None:
+    torch.manual_seed(0)
+    hp = Hyperparameters(depth=2, width=4, norm=norm, padding=padding, residual_blocks=2, activation="silu")
+    model = build(hp, (1, 16, 16), 3)
+    blocks = [layer for layer in model if isinstance(layer, ResidualBlock)]
+    assert len(blocks) == 4
+    x = torch.randn(5, 4, 6, 6)
+    assert torch.equal(blocks[0](x), x)
+    before = [parameter.detach().clone() for parameter in blocks[0].parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(2):  # the first step opens the last kernel, through which the second reaches the others
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(torch.randn(8, 1, 16, 16)), torch.arange(8) % 3).backward()
+        optimizer.step()
+    assert not any(torch.equal(old, new) for old, new in zip(before, blocks[0].parameters(), strict=True))
+    assert not torch.equal(blocks[0](x), x)
+
+
 def test_width_doubles_with_each_stage_up_to_the_cap() -> None:
     model = build(Hyperparameters(depth=4, width=8, width_cap=24, convs_per_stage=2), (3, 32, 32), 10)
     widths = [layer.out_channels for layer in model if isinstance(layer, nn.Conv2d)]
@@ -92,6 +132,21 @@ def test_initial_weights_keep_the_scale_of_activations() -> None:
     for layer in convolutions:
         out = layer(out)
     assert 0.3 < out.pow(2).mean().sqrt().item() < 3
+
+
+def test_glorots_initial_kernels_are_kerass_for_every_layer() -> None:
+    torch.manual_seed(0)
+    hp = Hyperparameters(depth=2, width=32, norm="none", head="flatten", dense=64, init="glorot")
+    model = build(hp, (3, 32, 32), 10)
+    for layer in model:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            area = layer.kernel_size[0] ** 2 if isinstance(layer, nn.Conv2d) else 1
+            outputs, inputs = layer.weight.shape[:2]
+            limit = (6 / (area * (inputs + outputs))) ** 0.5
+            assert layer.weight.abs().max().item() == pytest.approx(limit, rel=0.01)
+            assert layer.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.1)
+            assert layer.bias is not None
+            assert not layer.bias.any()
 
 
 @pytest.mark.parametrize("shape", [(7, 501), (4, 6, 9, 9)])

@@ -46,7 +46,7 @@ def test_sgd_is_nesterov_momentum_at_the_given_rate() -> None:
     assert torch.allclose(parameter, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "adam"])
 def test_the_state_goes_on_bit_for_bit_in_another_optimizer(name: str) -> None:
     hp = Hyperparameters(optimizer=name)
     model = _net()
@@ -73,3 +73,36 @@ def test_gradients_are_cleared_by_a_step() -> None:
     _gradients(model, 0)
     optimizer.step(0.1)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_adam_has_l2_in_the_gradient_of_kernels_and_is_adamw_without() -> None:
+    first, second, third = _net(), _net(), _net()
+    engines = [
+        Optimizer(first, Hyperparameters(optimizer="adam", l2=0.0)),
+        Optimizer(second, Hyperparameters(optimizer="adamw", l2=0.0)),
+        Optimizer(third, Hyperparameters(optimizer="adam", l2=0.1)),
+    ]
+    for seed in range(3):
+        for net, engine in zip((first, second, third), engines, strict=True):
+            _gradients(net, seed)
+            if net is third:
+                for kernel in (net[0].weight, net[3].weight):
+                    kernel.grad -= 0.1 * kernel.detach()  # what l2 adds again
+            engine.step(0.01)
+    for one, two, three in zip(first.parameters(), second.parameters(), third.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-7)
+        assert torch.allclose(one, three, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "adam"])
+def test_l1_moves_kernels_towards_0_and_stops_there(name: str) -> None:
+    model = _net()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = Optimizer(model, Hyperparameters(optimizer=name, l2=0.0, l1=0.2))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0.5)
+    for old, parameter in zip(before, model.parameters(), strict=True):
+        expected = old.sign() * (old.abs() - 0.5 * 0.2).clamp(min=0) if old.ndim >= 2 else old
+        assert torch.allclose(parameter, expected, atol=1e-7)
+    assert bool((model[0].weight == 0).any())

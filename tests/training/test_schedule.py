@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tuner.training.config import Hyperparameters
-from tuner.training.schedule import learning_rate
+from tuner.training.schedule import Plateaus, learning_rate, plateaus
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,34 @@ def test_up_to_where_it_is_continued_the_rate_is_that_of_the_first_training() ->
     assert [learning_rate(hp, position, 27, continued_from=9) for position in positions] == [
         learning_rate(hp, position, 9) for position in positions
     ]
+
+
+def test_an_exponential_schedule_falls_by_its_factor_each_epoch_also_when_trained_longer() -> None:
+    hp = Hyperparameters(lr=0.4, warmup_epochs=1, schedule="exponential", lr_decay=0.5)
+    assert [learning_rate(hp, position, 9) for position in (0.5, 1, 2, 4)] == pytest.approx([0.2, 0.4, 0.2, 0.05])
+    assert learning_rate(hp, 10, 18, continued_from=9) == pytest.approx(learning_rate(hp, 10, 18))
+
+
+def test_a_plateau_schedule_falls_by_its_factor_at_each_plateau() -> None:
+    hp = Hyperparameters(lr=0.4, warmup_epochs=1, schedule="plateau", plateau_factor=0.1)
+    assert [learning_rate(hp, 5.5, 9, plateaus_seen=seen) for seen in (0, 1, 2)] == pytest.approx([0.4, 0.04, 0.004])
+    assert learning_rate(hp, 12, 18, continued_from=9, plateaus_seen=1) == pytest.approx(0.04)
+    assert learning_rate(hp, 0.5, 9, plateaus_seen=0) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("scores", "found"),
+    [
+        ([], Plateaus(0, 0, 0)),
+        ([0.1], Plateaus(1, 0, 0)),
+        ([0.0, 0.0], Plateaus(1, 1, 0)),
+        ([0.5, 0.4], Plateaus(1, 1, 0)),
+        ([0.5, 0.4, 0.5], Plateaus(1, 2, 1)),  # an equal score is no better one
+        ([0.5, 0.4, 0.6], Plateaus(3, 0, 0)),
+        ([0.5, 0.4, 0.4, 0.4], Plateaus(1, 3, 1)),
+        ([0.5, 0.4, 0.4, 0.4, 0.4], Plateaus(1, 4, 2)),
+        ([0.5, 0.4, 0.4, 0.4, 0.6, 0.1, 0.1], Plateaus(5, 2, 2)),
+    ],
+)
+def test_a_plateau_is_so_many_epochs_without_a_better_score_and_then_the_count_starts_anew(scores, found) -> None:
+    assert plateaus(scores, 2) == found

@@ -63,10 +63,10 @@ def test_the_search_never_opens_a_picture_that_was_set_aside(make_folder, tmp_pa
     load_training_data(spec, tmp_path / "cache", "cpu")
     assert len(set_aside) == 6
     assert set_aside.isdisjoint(touched)
-    images, labels = load_test_split(spec, tmp_path / "cache")
+    test = load_test_split(spec, tmp_path / "cache")
     assert set_aside <= set(touched)
-    assert np.array_equal(images, [np.asarray(Image.open(path)) for path in sorted(set_aside)])
-    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert np.array_equal(test.images, [np.asarray(Image.open(path)) for path in sorted(set_aside)])
+    assert test.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_the_search_loads_only_the_training_side_of_a_named_data_set(tmp_path: Path, monkeypatch) -> None:
@@ -81,19 +81,55 @@ def test_the_search_loads_only_the_training_side_of_a_named_data_set(tmp_path: P
     spec = DataSpec("digits", str(tmp_path))
     load_training_data(spec, tmp_path / "cache", "cpu")
     assert sides == [True]
-    images, labels = load_test_split(spec, tmp_path / "cache")
+    test = load_test_split(spec, tmp_path / "cache")
     assert sides == [True, False]
-    assert (images.shape, labels.shape) == ((359, 8, 8, 1), (359,))
+    assert (test.images.shape, test.labels.shape) == ((359, 8, 8, 1), (359,))
 
 
 def test_test_pictures_take_the_size_and_channels_of_the_training_pictures(make_folder, tmp_path: Path) -> None:
     root = make_folder({"train/cat": 3, "train/dog": 3}, mode="L")
     make_folder({"test/dog": 2}, size=(50, 40), mode="RGB")
-    images, labels = load_test_split(DataSpec(str(root), ""), tmp_path / "cache")
-    assert (images.shape, labels.tolist()) == ((2, 32, 32, 1), [1, 1])
+    test = load_test_split(DataSpec(str(root), ""), tmp_path / "cache")
+    assert (test.images.shape, test.labels.tolist()) == ((2, 32, 32, 1), [1, 1])
 
 
 def test_a_test_folder_without_pictures_is_refused(make_folder, tmp_path: Path) -> None:
     root = make_folder({"train/cat": 3, "train/dog": 3, "test/cat": 0})
     with pytest.raises(DataError, match="has no pictures"):
         load_test_split(DataSpec(str(root), ""), tmp_path / "cache")
+
+
+def test_broken_test_pictures_are_left_out_and_named_or_refused(make_folder, tmp_path: Path) -> None:
+    root = make_folder({"train/cat": 3, "train/dog": 3, "test/cat": 3, "test/dog": 2}, size=(32, 32))
+    (root / "test/cat/001.png").write_bytes(b"")
+    (root / "test/dog/notes.txt").touch()
+    test = load_test_split(DataSpec(str(root), ""), tmp_path / "cache")
+    assert test.paths == ("test/cat/000.png", "test/cat/002.png", "test/dog/000.png", "test/dog/001.png")
+    assert test.labels.tolist() == [0, 0, 1, 1]
+    assert np.array_equal(test.images, [np.asarray(Image.open(root / path)) for path in test.paths])
+    assert test.skipped == (("test/cat/001.png", "empty"),)
+    assert test.others == ("test/dog/notes.txt",)
+    with pytest.raises(DataError, match=r"has 2 files that are no pictures: test/cat/001\.png \(empty\), "):
+        load_test_split(DataSpec(str(root), "", strict=True), tmp_path / "cache")
+
+
+def test_the_test_lines_of_a_csv_file_are_not_opened_by_the_search(make_folder, tmp_path: Path, touched) -> None:
+    root = make_folder({"cat": 5, "dog": 5})
+    rows = [f"{name}/{n:03d}.png,{name},{'test' if n == 4 else 'train'}" for name in ("cat", "dog") for n in range(5)]
+    (root / "labels.csv").write_text("file,label,split\n" + "\n".join(rows))
+    touched.clear()
+    spec = DataSpec(str(root / "labels.csv"), "")
+    load_training_data(spec, tmp_path / "cache", "cpu")
+    assert [path for path in touched if path.endswith("004.png")] == []
+    assert str(root / "cat/003.png") in touched
+    assert load_test_split(spec, tmp_path / "cache").paths == ("cat/004.png", "dog/004.png")
+
+
+def test_the_decoded_test_pictures_leave_nothing_in_the_cache(make_folder, tmp_path: Path) -> None:
+    root = make_folder({"train/cat": 3, "train/dog": 3, "test/cat": 2})
+    spec = DataSpec(str(root), "")
+    describe(spec, tmp_path / "cache")
+    before = sorted((tmp_path / "cache").rglob("*"))
+    images = load_test_split(spec, tmp_path / "cache").images
+    assert images.max() > 0
+    assert sorted((tmp_path / "cache").rglob("*")) == before

@@ -1,6 +1,6 @@
 """The command line: parse, call one function, print, exit. Heavy libraries are imported by the commands that need them.
 
-Exit codes: 0 done, 1 failed, 2 usage, 69 Redis stayed away, 130 interrupted (143 by SIGTERM).
+Exit codes: 0 done, 1 failed, 2 usage, 69 Redis stayed away, 130 interrupted or detached (143 by SIGTERM).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner import __version__
-from tuner.cli import examining, exporting, looking, managing, searching, spaces
+from tuner.cli import attaching, dashboard, data, examining, exporting, looking, managing, searching, spaces
 from tuner.cli.options import REDIS_VARIABLE, without_password
 from tuner.errors import TunerError, first_line
 from tuner.settings import DEBUG_VARIABLE, load_settings
@@ -44,7 +44,7 @@ def _options(
         raise typer.Exit
 
 
-for module in (searching, looking, exporting, managing, examining, spaces):
+for module in (searching, looking, attaching, dashboard, exporting, managing, examining, spaces, data):
     module.register(app)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.options import Address, Redis, absolute
+from tuner.cli.options import Address, Redis, absolute, with_password
 from tuner.settings import load_settings
 
 
@@ -28,7 +28,9 @@ def doctor(
 
     settings = load_settings()
     bad = 0
-    for finding in examine(settings, redis_url=redis, storage=absolute(storage, settings.storage), address=address):
+    for finding in examine(
+        settings, redis_url=with_password(redis), storage=absolute(storage, settings.storage), address=address
+    ):
         typer.echo(f"{'BAD' if finding.remedy else 'ok '} {finding.what}: {finding.seen}")
         if finding.remedy:
             bad += 1

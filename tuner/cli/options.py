@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import redis
 
 REDIS_VARIABLE = "TUNER_REDIS"
+PASSWORD_VARIABLE = "TUNER_REDIS_PASSWORD"
+PASSWORD_FILE_VARIABLE = "TUNER_REDIS_PASSWORD_FILE"
 
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Study; the newest one by default.")]
 Redis = Annotated[
@@ -26,7 +28,8 @@ Redis = Annotated[
         envvar=REDIS_VARIABLE,
         metavar="URL",
         help="redis://, rediss:// or unix:// URL of the store; a private server of this user by default. "
-        "The shell remembers a password in it: better put such a URL into TUNER_REDIS.",
+        "The shell remembers a password in it: better put that into TUNER_REDIS_PASSWORD or a file that "
+        "TUNER_REDIS_PASSWORD_FILE names.",
     ),
 ]
 Insecure = Annotated[
@@ -41,7 +44,46 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Address = Annotated[
     str | None,
     typer.Option(
-        "--address", envvar="TUNER_ADDRESS", metavar="HOST:PORT", help="Ray cluster to join; a local Ray by default."
+        "--address",
+        envvar=["TUNER_ADDRESS", "RAY_ADDRESS"],
+        metavar="HOST:PORT|auto|URL",
+        help="Ray cluster: HOST:PORT or auto joins it from one of its machines, http://HOST:8265 submits to it from "
+        "anywhere; a local Ray by default.",
+    ),
+]
+Dashboard = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar=["TUNER_ADDRESS", "RAY_ADDRESS"],
+        metavar="URL",
+        help="http://HOST:8265 of the cluster's dashboard; by default the one that the search was submitted to.",
+    ),
+]
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        envvar="TUNER_DETACH",
+        help="With --address http://...: leave the search alone as soon as it runs there.",
+    ),
+]
+StrictGpus = Annotated[
+    bool,
+    typer.Option(
+        "--strict-gpus",
+        envvar="TUNER_STRICT_GPUS",
+        help="Fail if the cluster does not have all the GPUs of --gpus within a minute; by default a search starts "
+        "with those that are there.",
+    ),
+]
+StrictData = Annotated[
+    bool,
+    typer.Option(
+        "--strict-data",
+        envvar="TUNER_STRICT_DATA",
+        help="Refuse the data set if a file in it is broken, empty or no picture; by default such files are named and "
+        "left out.",
     ),
 ]
 TimeBudget = Annotated[
@@ -86,9 +128,26 @@ def open_store(url: str | None, *, insecure: bool = True) -> tuple[redis.Redis, 
     from tuner.store import client, embedded
 
     settings = load_settings()
+    url = with_password(url)
     # No process that is started from here on, such as Ray's, has any business with the password in it.
     os.environ.pop(REDIS_VARIABLE, None)
+    os.environ.pop(PASSWORD_VARIABLE, None)
     return client.connect(url or embedded.ensure_running(settings.home), insecure=insecure), settings
+
+
+def with_password(url: str | None) -> str | None:
+    """`url` with the environment's password if it has none of its own. Raises UsageError for an unreadable file."""
+    from tuner.store.urls import add_password
+
+    password = os.environ.get(PASSWORD_VARIABLE) or None
+    file = os.environ.get(PASSWORD_FILE_VARIABLE)
+    if url is not None and password is None and file:
+        try:
+            password = Path(file).read_text(encoding="utf-8").strip("\r\n") or None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise UsageError(f"{PASSWORD_FILE_VARIABLE} names {file}, which cannot be read: {reason}") from None
+    return url if url is None or password is None else add_password(url, password)
 
 
 def without_password(command: list[str]) -> tuple[list[str], str | None]:

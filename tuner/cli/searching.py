@@ -8,22 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tuner.cli.concluding import conclude
+from tuner.cli.data import DATASET_HELP, IMAGE_SIZE_HELP
 from tuner.cli.options import (
     Address,
+    Detach,
     Insecure,
     Name,
     ProgressTimeout,
     Redis,
+    StrictData,
+    StrictGpus,
     TimeBudget,
     absolute,
     open_store,
     parse_seconds,
 )
+from tuner.cli.submitting import Options, submit_resume, submit_search
+from tuner.errors import UsageError
+from tuner.ray_http import is_http
+from tuner.settings import load_settings
 
 if TYPE_CHECKING:
-    from tuner.search.stopping import Stop
     from tuner.spec import Resources
-    from tuner.study import Study
 
 _GPUS_HELP = "GPUs to use at once; 0 trains on CPUs; all that the cluster has by default."
 _PER_GPU_HELP = "Trials that share one GPU (default 1)."
@@ -39,10 +46,7 @@ def register(app: typer.Typer) -> None:
 def search(
     dataset: Annotated[
         str,
-        typer.Argument(
-            help="digits, mnist, fashion_mnist, cifar10, cifar100, svhn, or a folder with train/[val/]test/CLASS/ "
-            "or CLASS/ folders of pictures."
-        ),
+        typer.Argument(help=DATASET_HELP),
     ],
     space: Annotated[
         str | None,
@@ -62,10 +66,20 @@ def search(
         ),
     ] = None,
     gpus: Annotated[int | None, typer.Option(envvar="TUNER_GPUS", min=0, help=_GPUS_HELP)] = None,
+    strict_gpus: StrictGpus = False,
     trials_per_gpu: Annotated[int, typer.Option(envvar="TUNER_TRIALS_PER_GPU", min=1, help=_PER_GPU_HELP)] = 1,
     workers: Annotated[int | None, typer.Option(envvar="TUNER_WORKERS", min=1, help=_WORKERS_HELP)] = None,
     time_budget: TimeBudget = None,
     progress_timeout: ProgressTimeout = None,
+    fixed: Annotated[
+        bool,
+        typer.Option(
+            "--fixed",
+            envvar="TUNER_FIXED",
+            help="Search nothing: train the space's [start] configuration for all epochs, once or --trials times with "
+            "other seeds.",
+        ),
+    ] = False,
     name: Annotated[
         str | None,
         typer.Option(envvar="TUNER_NAME", help="Name of the study; by default the data set's, then NAME-2 and so on."),
@@ -73,6 +87,7 @@ def search(
     redis: Redis = None,
     insecure: Insecure = False,
     address: Address = None,
+    detach: Detach = False,
     storage: Annotated[
         Path | None,
         typer.Option(
@@ -96,22 +111,21 @@ def search(
     ] = 0,
     image_size: Annotated[
         int | None,
-        typer.Option(
-            envvar="TUNER_IMAGE_SIZE",
-            help="Side in pixels that pictures are resized and cropped to (default 32 if all are that small, else 64).",
-        ),
+        typer.Option(envvar="TUNER_IMAGE_SIZE", help=IMAGE_SIZE_HELP),
     ] = None,
+    strict_data: StrictData = False,
 ) -> None:
     """Search for the best CNN on a data set; everything found is kept, whatever happens."""
     from rich.console import Console
 
     from tuner import launch
+    from tuner.request import SearchRequest
     from tuner.spec import Resources
     from tuner.submit import default_workers
 
     time_budget_s, progress_timeout_s = parse_seconds(time_budget), parse_seconds(progress_timeout)
-    client, settings = open_store(redis, insecure=insecure)
-    request = launch.SearchRequest(
+    settings = load_settings()
+    request = SearchRequest(
         dataset=dataset,
         resources=Resources(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers or default_workers()),
         storage=absolute(storage, settings.storage),
@@ -120,6 +134,7 @@ def search(
         trials=trials,
         max_epochs=max_epochs,
         time_budget_s=time_budget_s,
+        fixed=fixed,
         name=name,
         address=address,
         seed=seed,
@@ -127,8 +142,33 @@ def search(
         image_size=image_size,
         progress_timeout_s=progress_timeout_s,
         insecure=insecure,
+        strict_gpus=strict_gpus,
+        strict_data=strict_data,
     )
-    _conclude(*launch.search(request, client, settings, Console()))
+    if address is not None and is_http(address):
+        options: Options = {
+            "--trials": trials,
+            "--max-epochs": max_epochs,
+            "--fixed": fixed,
+            "--gpus": gpus,
+            "--strict-gpus": strict_gpus,
+            "--trials-per-gpu": trials_per_gpu,
+            "--workers": workers,
+            "--time-budget": time_budget,
+            "--progress-timeout": progress_timeout,
+            "--insecure": insecure,
+            "--storage": storage,
+            "--data-dir": data_dir,
+            "--keep-all": keep_all,
+            "--seed": seed,
+            "--image-size": image_size,
+            "--strict-data": strict_data,
+        }
+        submit_search(request, options, redis=redis, address=address, detach=detach)
+        return
+    _refuse_detach(detach)
+    study, stop = launch.search(request, open_store(redis, insecure=insecure)[0], settings, Console())
+    conclude(study, why=stop.why, signal=stop.signal)
 
 
 def resume(
@@ -138,6 +178,7 @@ def resume(
         int | None, typer.Option(min=1, help="More epochs for a complete trial: the best ones go on as new trials.")
     ] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs to use at once from now on.")] = None,
+    strict_gpus: StrictGpus = False,
     trials_per_gpu: Annotated[int | None, typer.Option(min=1, help="Trials that share one GPU from now on.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at once on CPUs from now on.")] = None,
     time_budget: TimeBudget = None,
@@ -148,6 +189,7 @@ def resume(
     redis: Redis = None,
     insecure: Insecure = False,
     address: Address = None,
+    detach: Detach = False,
 ) -> None:
     """Go on with a study after any end: nothing finished is done again, what was in flight goes on."""
     from rich.console import Console
@@ -155,6 +197,22 @@ def resume(
     from tuner import launch
     from tuner.store import catalog
 
+    if address is not None and is_http(address):
+        options: Options = {
+            "--trials": trials,
+            "--max-epochs": max_epochs,
+            "--gpus": gpus,
+            "--strict-gpus": strict_gpus,
+            "--trials-per-gpu": trials_per_gpu,
+            "--workers": workers,
+            "--time-budget": time_budget,
+            "--progress-timeout": progress_timeout,
+            "--wait": wait,
+            "--insecure": insecure,
+        }
+        submit_resume(name, options, redis=redis, address=address, insecure=insecure, detach=detach)
+        return
+    _refuse_detach(detach)
     time_budget_s, wait_s = parse_seconds(time_budget), parse_seconds(wait) or 0.0
     client, settings = open_store(redis, insecure=insecure)
     changes = {"gpus": gpus, "trials_per_gpu": trials_per_gpu, "workers": workers}
@@ -174,27 +232,13 @@ def resume(
         progress_timeout_s=parse_seconds(progress_timeout),
         address=address,
         insecure=insecure,
+        strict_gpus=strict_gpus,
         wait_s=wait_s,
         change=change,
     )
-    _conclude(study, stop)
+    conclude(study, why=stop.why, signal=stop.signal)
 
 
-def _conclude(study: Study, stop: Stop) -> None:
-    """Say how it ended and what comes next; the exit code says the same."""
-    counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count)
-    best = study.best
-    name = study.spec.name
-    if best is not None:
-        typer.echo(f"best: trial {best.trial}, {study.spec.metric} {best.value:.4f} at epoch {best.epoch}")
-    typer.echo(f"study {name}: {counts or 'no trial started'}")
-    if study.state != "complete":
-        why = f" ({stop.why})" if stop.why else ""
-        typer.echo(f"stopped{why}; nothing is lost, go on with `tuner resume {name}`")
-    if best is not None:
-        typer.echo(f"export the best model with `tuner export-best {name}`")
-    if stop.signal is not None:
-        raise typer.Exit(128 + stop.signal)
-    if best is None and study.state == "complete":
-        typer.echo(f"error: no trial has weights to export; see why with `tuner trials {name}`", err=True)
-        raise typer.Exit(1)
+def _refuse_detach(detach: bool) -> None:
+    if detach:
+        raise UsageError("--detach is for searches that a cluster runs: give its dashboard, --address http://HOST:8265")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuner.cli.options import Json
+from tuner.errors import UsageError
+
+if TYPE_CHECKING:
+    from tuner.space import Space
 
 spaces = typer.Typer(help="Search spaces: list the shipped ones, show one, check a file.", no_args_is_help=True)
 
-Space = Annotated[str, typer.Argument(metavar="FILE|NAME", help="A TOML file or the name of a shipped space.")]
+FileOrName = Annotated[str, typer.Argument(metavar="FILE|NAME", help="A TOML file or the name of a shipped space.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +35,22 @@ def list_spaces() -> None:
 
 
 @spaces.command()
-def show(space: Space, as_json: Json = False) -> None:
-    """What a space searches, what it holds constant, and what is left at its default."""
+def show(
+    space: FileOrName,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="HxWxC",
+            help="Pictures to show the layers for: height x width x channels (default: the space's).",
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="Classes to show the layers for (default: the space's, else 10).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What a space searches, what it holds constant, what is left at its default, and the network of its [start]."""
     from tuner.space import load_space
     from tuner.training import config
 
@@ -40,23 +59,64 @@ def show(space: Space, as_json: Json = False) -> None:
         typer.echo(json.dumps(loaded.as_dict(), indent=2))
         return
     for name, table in loaded.dimensions.items():
-        if table["type"] == "choice":
-            bounds = "one of " + ", ".join(map(str, table["choices"]))
-        else:
-            extra = " on a log scale" if table["log"] else f" in steps of {table['step']}" if table["step"] else ""
-            bounds = f"{table['type']} from {table['low']} to {table['high']}{extra}"
-        typer.echo(f"{name}: {bounds}")
+        start = f"; starts with {loaded.start[name]}" if loaded.start else ""
+        typer.echo(f"{name}: {_bounds(table)}{start}")
     for name, value in loaded.constants.items():
         typer.echo(f"{name} = {value}")
     for name, value in config.Hyperparameters().as_dict().items():
         if name not in loaded.dimensions and name not in loaded.constants:
             typer.echo(f"{name} = {value} (default)")
+    _show_network(loaded, input_shape, classes)
 
 
 @spaces.command()
-def check(space: Space) -> None:
+def check(space: FileOrName) -> None:
     """Check a space file; says what is wrong with it, if anything is."""
     from tuner.space import load_space
 
     loaded = load_space(space)
     typer.echo(f"{space} is a valid search space with {len(loaded.dimensions)} dimensions")
+
+
+def _bounds(table: dict[str, Any]) -> str:
+    if table["type"] == "choice":
+        return "one of " + ", ".join(map(str, table["choices"]))
+    extra = " on a log scale" if table["log"] else f" in steps of {table['step']}" if table["step"] else ""
+    return f"{table['type']} from {table['low']} to {table['high']}{extra}"
+
+
+def _show_network(space: Space, input_shape: str | None, classes: int | None) -> None:
+    """The layers of the network at [start], or at the defaults of what is searched; nothing if no input is known."""
+    made_for = space.input
+    if input_shape is not None:
+        height, width, channels = _parse_shape(input_shape)
+    elif "size" in made_for:
+        height = width = made_for["size"]
+        channels = made_for.get("channels", 3)
+    else:
+        typer.echo(f"\nits layers: tuner spaces show {space.source} --input 32x32x3")
+        return
+    from tuner.training.config import Hyperparameters
+    from tuner.training.summary import summarise
+
+    count = classes or made_for.get("classes", 10)
+    hp = Hyperparameters.from_params({**space.constants, **space.start})
+    layers = summarise(hp, (channels, height, width), count)
+    where = "[start]" if space.start else "the defaults of what is searched"
+    typer.echo(f"\nthe network at {where}, for pictures of {height} x {width} x {channels} in {count} classes:")
+    for layer in layers:
+        output = " x ".join(map(str, layer.output))
+        typer.echo(f"  {layer.name:<26}{output:<18}{layer.parameters:>12,}".rstrip())
+    total = sum(layer.parameters for layer in layers)
+    typer.echo(f"  {'parameters':<44}{total:>12,}")
+
+
+def _parse_shape(text: str) -> tuple[int, int, int]:
+    """Height, width and channels out of "28x28x1"."""
+    found = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})x([13])", text.replace(" ", ""))
+    if found is None:
+        raise UsageError(
+            f"--input {text} is not understood: give height x width x channels (1 for grey, 3 for colours), "
+            "such as 28x28x1"
+        )
+    return int(found[1]), int(found[2]), int(found[3])

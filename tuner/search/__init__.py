@@ -21,15 +21,17 @@ def new_search(
     on_change: Callable[[TrialRecord], None] | None = None,
     *,
     progress_timeout_s: float = PROGRESS_TIMEOUT_S,
+    capacity: Callable[[], int] | None = None,
 ) -> tuple[StudySearcher, StudyScheduler]:
     """A Tune searcher and scheduler that share one study, rebuilt from whatever `journal` already holds.
 
     Needs no running Ray and, over a `MemoryJournal`, no Redis: a simulator can drive both by Tune's public methods.
-    `on_change` is called with the trial's record after each commit. See `ProgressWatch` for `progress_timeout_s`.
+    `on_change` is called with the trial's record after each commit. See `ProgressWatch` for `progress_timeout_s`,
+    `StudySearcher` for `capacity`.
     """
     from tuner.search.record import StudyRecord
     from tuner.search.scheduler import StudyScheduler
     from tuner.search.searcher import StudySearcher
 
-    searcher = StudySearcher(StudyRecord(spec, journal, on_change))
+    searcher = StudySearcher(StudyRecord(spec, journal, on_change), capacity)
     return searcher, StudyScheduler(searcher, ProgressWatch(progress_timeout_s))

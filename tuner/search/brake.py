@@ -26,6 +26,14 @@ class Brake:
         self.out_of_room = False
         self.any_epoch = False
         self._early_errors: Counter[str] = Counter()
+        self._launches = 0
+        self._launched: dict[int, int] = {}
+        self._losses_seen = 0
+
+    def launched(self, number: int) -> None:
+        """An attempt of trial `number` was handed out."""
+        self._launches += 1
+        self._launched[number] = self._launches
 
     def reported(self, report: Report) -> None:
         """An attempt reported an epoch."""
@@ -41,9 +49,14 @@ class Brake:
         if failure.kind == "error":
             self._early_errors[failure.detail] += 1
 
-    def lost(self, detail: str) -> None:
-        """An attempt was lost with its worker."""
-        self._early_errors[f"the worker is lost before it reports an epoch ({detail})"] += 1
+    def lost(self, number: int, detail: str) -> None:
+        """The running attempt of trial `number` was lost with its worker.
+
+        A machine that dies takes many attempts with it: what was launched before a loss was seen counts with that one.
+        """
+        if self._launched[number] > self._losses_seen:
+            self._early_errors[f"the worker is lost before it reports an epoch ({detail})"] += 1
+            self._losses_seen = self._launches
 
     def holds(self, *, anything_runs: bool, anything_left: bool, stopping: bool) -> bool:
         """Whether nothing may be launched now. Once nothing runs either, `fatal_error` or `out_of_room` says why."""

@@ -12,9 +12,11 @@ import optuna
 from ray.tune import Trainable
 
 from tuner import failpoints
-from tuner.errors import TunerError
-from tuner.retention import discard_checkpoints
+from tuner.errors import TunerError, first_line
+from tuner.nodes import living_nodes
+from tuner.retention import discard_checkpoints, study_folder
 from tuner.search import new_search
+from tuner.search.capacity import Capacity
 from tuner.search.execution import execute
 from tuner.search.stopping import STOP_GRACE_S, Stop, signals_stop
 from tuner.search.watch import PROGRESS_TIMEOUT_S
@@ -24,6 +26,7 @@ from tuner.store import lease as leases
 from tuner.store.journal import RedisJournal
 from tuner.store.patience import OUTAGE_S
 from tuner.study import Study, TrialRecord, read_study
+from tuner.telemetry import SearchMetrics
 from tuner.worker import Worker
 
 if TYPE_CHECKING:
@@ -72,10 +75,11 @@ def run(
     """
     if not _log.isEnabledFor(logging.INFO):
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it configures its own logger when it is imported
+    hooks = _Hooks(spec)
     with failpoints.durable("lease-taken"):
         lease = leases.acquire(client, spec.name, wait_s=wait_s, outage_s=outage_s)
     try:
-        hooks = _Hooks(spec)
+        _make_folder(spec)
         journal = RedisJournal(
             client,
             spec.name,
@@ -83,12 +87,14 @@ def run(
             retry_s=outage_s,
             revive=revive,
             gives_up=lambda: lease.lost.is_set() or (hooks.stop is not None and hooks.stop.overdue()),
+            on_append=hooks.appended,
         )
         searcher, scheduler = new_search(
             spec,
             journal,
             hooks.trial_changed,
             progress_timeout_s=progress_timeout_s,
+            capacity=Capacity(slots, living_nodes),
         )
         record = searcher.record
         if trials is not None:
@@ -98,6 +104,7 @@ def run(
         known = record.records()
         for trial in known:
             _discard_checkpoints(spec, trial)
+        hooks.start_metrics(known)
         stop = hooks.stop = Stop(record, hooks.stopping)
         lease.start_renewing(lambda asked: stop.request("asked by `tuner stop`", grace_s=_grace_s(asked)), revive)
         arguments = {
@@ -132,8 +139,18 @@ def run(
             retry_s = 0.0  # who pressed Ctrl-C does not wait
         return read_study(spec, RedisJournal(client, spec.name, retry_s=retry_s, revive=revive), None), stop
     finally:
+        hooks.close()
         with failpoints.durable("lease-released"):
             lease.release()
+
+
+def _make_folder(spec: StudySpec) -> None:
+    folder = study_folder(spec.storage, spec.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"checkpoints cannot be kept in {folder} ({first_line(error)}): give another --storage"
+        raise TunerError(why) from None
 
 
 def _discard_checkpoints(spec: StudySpec, trial: TrialRecord) -> None:
@@ -147,16 +164,35 @@ def _grace_s(asked: str) -> float:
 
 
 class _Hooks:
-    """What follows a change but decides nothing. An exception in it is logged once and never ends the search."""
+    """What follows a change but decides nothing. An exception in it is counted, logged once, and ends no search."""
 
     def __init__(self, spec: StudySpec) -> None:
         self.progress: Progress | None = None
         self.stop: Stop | None = None
         self._spec = spec
+        self._metrics: SearchMetrics | None = None
         self._told = False
 
+    def start_metrics(self, known: list[TrialRecord]) -> None:
+        self._call(self._start_metrics, known)
+
+    def _start_metrics(self, known: list[TrialRecord]) -> None:
+        self._metrics = SearchMetrics(self._spec, known)
+
+    def close(self) -> None:
+        if self._metrics is not None:
+            self._call(self._metrics.close)
+
+    def appended(self, seconds: float) -> None:
+        if self._metrics is not None:
+            self._call(self._metrics.appended, seconds)
+
     def trial_changed(self, trial: TrialRecord) -> None:
+        # If somebody deleted it, it is there again before the next worker looks for it.
+        self._call(_make_folder, self._spec)
         self._call(_discard_checkpoints, self._spec, trial)
+        if self._metrics is not None:
+            self._call(self._metrics.trial_changed, trial)
         if self.progress is not None:
             self._call(self.progress.trial_changed, trial)
 
@@ -169,5 +205,8 @@ class _Hooks:
             hook(*arguments)
         except Exception:
             if not self._told:
-                _log.exception("the display or the clearing of checkpoints failed; the search goes on")
+                _log.exception("the display, the metrics or the clearing of checkpoints failed; the search goes on")
                 self._told = True
+            if self._metrics is not None:
+                with suppress(Exception):  # it may be the metrics that fail
+                    self._metrics.hook_failed()

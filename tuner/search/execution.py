@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 from ray.tune.error import TuneError
 
+from tuner.search import actors
 from tuner.slots import Slots
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # The searcher says how many trials may wait or run; by its own measure Tune would keep one waiting, and slots idle.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
     "TUNE_FORCE_TRIAL_CLEANUP_S": "30",  # a process that does not end when asked to would keep its slot for 10 min
 }
 
@@ -45,6 +48,7 @@ def execute(
     Raises the first TunerError of the searcher or scheduler, else why the lease was lost if it was.
     """
     os.environ.update(_TUNE_ENVIRONMENT)
+    actors.install()
     if searcher.record.exhausted:
         return
     worker = tune.with_parameters(trainable, **arguments)
@@ -56,8 +60,6 @@ def execute(
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=-1,
-                # Without it Tune keeps one trial pending, and a slot idle.
-                max_concurrent_trials=slots.count,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),

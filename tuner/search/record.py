@@ -162,6 +162,7 @@ class StudyRecord:
         else:
             return None
         self.live[assignment.number] = assignment
+        self.brake.launched(assignment.number)
         self._changed(assignment.number)
         return assignment
 
@@ -204,7 +205,7 @@ class StudyRecord:
             self._fail(number, report)
             return False
         self.brake.reported(report)
-        if report.save_error and report.epoch >= assignment.max_epochs:
+        if report.save_error and (report.waited or report.epoch >= assignment.max_epochs):
             # It is complete once its weights are kept: until then it stays in flight, and this epoch unreported.
             self.release(assignment)
             return False
@@ -226,12 +227,15 @@ class StudyRecord:
         if new and epoch > assignment.continued_from and epoch in self.spec.rungs(assignment.max_epochs):
             decision = asha.decide(score, self.rungs[epoch], self.spec.reduction_factor, self.spec.direction)
         stopped = decision is not None and not decision.go_on
+        complete = not stopped and (report.waited > 0 or epoch >= assignment.max_epochs)
         with failpoints.durable("report-committed"), self._journal.transition():
             if new:
                 self._trials.set_score(number, epoch, score)
                 self._trials.set(number, f"report:{epoch}", {**report.details(), "attempt": assignment.attempt})
             self._record_checkpoints(number, report, {epoch: score, **values})
-            if epoch >= assignment.max_epochs:
+            if complete:
+                if epoch < assignment.max_epochs:
+                    self._trials.set(number, "reason", {"kind": "plateau", "waited": report.waited})
                 best = max if self.spec.direction == "maximize" else min
                 self._trials.end(number, TrialState.COMPLETE, best([*values.values(), score]))
             elif decision is not None and stopped:
@@ -240,7 +244,7 @@ class StudyRecord:
                 self._trials.end(number, TrialState.PRUNED, score)
         if decision is not None:
             self.rungs[epoch].append(score)
-        return stopped or epoch >= assignment.max_epochs
+        return stopped or complete
 
     def _record_checkpoints(self, number: int, report: Report, values: Mapping[int, float]) -> None:
         if report.checkpoint is not None:
@@ -267,7 +271,7 @@ class StudyRecord:
             return
         losses = self._trials[number].user_attrs.get("losses", 0) + begun
         if begun:
-            self.brake.lost(detail)
+            self.brake.lost(number, detail)
             if losses >= MAX_LOSSES:
                 self._fail(number, Failure("lost", f"{losses} workers were lost with it, the last one: {detail}"))
                 return

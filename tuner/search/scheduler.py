@@ -5,16 +5,21 @@ attempts that make no progress.
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tuner.search.searcher import StudySearcher
 from tuner.search.watch import ProgressWatch
 
 _log = logging.getLogger(__name__)
+
+# Ray's OutOfMemoryError goes on for pages, and ends with advice about Ray's settings (Ray 2.60).
+_OUT_OF_MEMORY = re.compile(r"killed due to the node running low on memory\. .* was (\S+ used / \S+ limit)")
 
 
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
@@ -34,9 +39,11 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, _tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE or STOP; the report and what follows from it are in the journal when this returns.
 
-        result: {"report": Report or Failure}; Tune's own entries beside it are not looked at.
+        result: {"report": Report or Failure, "slot": the worker's number}; Tune's own entries beside them are not
+        looked at.
         """
         assignment = self._searcher.assignments[trial.trial_id]
+        self._searcher.slots[trial.trial_id] = result.get("slot", self._searcher.slots[trial.trial_id])
         record = self._searcher.record
         self._watch.reported(trial.trial_id)
         with record.first_error():
@@ -63,12 +70,13 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Tune asks several times a second, whatever happens: the place to look for attempts that hang."""
-        self._end_silent_attempts(tune_controller._tune_controller)
-        return super().choose_trial_to_run(tune_controller)
+        if self._watch.look():
+            self._end_silent_attempts(tune_controller._tune_controller)
+        # As Tune's own, but only among those that are not over: it is asked after each report.
+        return next((trial for trial in self._trials.values() if trial.status == Trial.PENDING), None)
 
     def _end_silent_attempts(self, controller: Any) -> None:
         """Kill the process of each attempt that made no progress for too long; Tune then finds it lost."""
-        self._watch.look()
         for trial_id, trial in list(self._trials.items()):
             actor = _actor_of(controller, trial)
             if actor is None:
@@ -102,7 +110,10 @@ def _actor_of(controller: Any, trial: Any) -> Any:
 def _cause(error_file: str | None) -> str:
     """One line out of the file in which Tune notes the error of an attempt: the last one, where Python names it."""
     try:
-        lines = [line.strip() for line in Path(error_file or "").read_text(encoding="utf-8").splitlines()]
+        text = Path(error_file or "").read_text(encoding="utf-8")
     except OSError:
-        lines = []
+        text = ""
+    if found := _OUT_OF_MEMORY.search(text):
+        return f"Ray's memory monitor ended its process, for its machine ran low on memory ({found[1]})"
+    lines = [line.strip() for line in text.splitlines()]
     return next((line[:200] for line in reversed(lines) if line), "its process ended")

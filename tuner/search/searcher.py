@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import itertools
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -15,12 +17,17 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     """A Tune `Searcher` whose suggestion is {number, attempt, params, start_epoch, checkpoint}.
 
     `assignments` maps Tune's trial ids, of which each is one attempt, to what was handed out; the scheduler shares it.
+    `slots` maps them to the number of the worker: the lowest free one, until the worker that took the attempt says its
+    own. It only names workers for people. `capacity` is asked for the number of attempts at once before each; without
+    it whoever drives the searcher knows when to ask for one.
     """
 
-    def __init__(self, record: StudyRecord) -> None:
+    def __init__(self, record: StudyRecord, capacity: Callable[[], int] | None = None) -> None:
         super().__init__()
         self.record = record
+        self._capacity = capacity
         self.assignments: dict[str, Assignment] = {}
+        self.slots: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next attempt; None while there is none; FINISHED once nothing runs, waits or is left to try.
@@ -28,11 +35,15 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         FINISHED is final for Tune, and None with nothing running blocks its loop: hence `exhausted` and not "no trial".
         """
         with self.record.first_error():
+            if self._capacity is not None and len(self.assignments) >= self._capacity():
+                return None
             assignment = self.record.next_assignment()
         if assignment is None:
             return Searcher.FINISHED if self.record.exhausted else None
+        taken = set(self.slots.values())
+        self.slots[trial_id] = next(slot for slot in itertools.count() if slot not in taken)
         self.assignments[trial_id] = assignment
-        return asdict(assignment)
+        return asdict(replace(assignment, slot=self.slots[trial_id]))
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: the scheduler sees every result before this is called, and records it."""
@@ -45,6 +56,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     ) -> None:
         """Tune is done with the attempt: lost with its worker, stopped from outside, or ended by a decision."""
         assignment = self.assignments.pop(trial_id)
+        del self.slots[trial_id]
         with self.record.first_error():
             if error:
                 self.record.lose(assignment, "its process ended")

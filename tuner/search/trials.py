@@ -40,7 +40,12 @@ class Trials:
         return self._storage.get_trial(self._id(number))
 
     def suggested(self, number: int) -> dict[str, Any]:
-        """Parameters for the trial that will have `number`: a function of the journal before it."""
+        """Parameters for the trial that will have `number`: a function of the journal before it.
+
+        The first trial is the space's own first configuration, where it has one.
+        """
+        if number == 0 and self._spec.space.start:
+            return dict(self._spec.space.start)
         return suggest(self._storage, self._spec.name, self._distributions, number=number, seed=self._spec.seed)
 
     def add(self, params: dict[str, Any], **attributes: Any) -> None:

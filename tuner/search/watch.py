@@ -15,11 +15,16 @@ FIRST_EPOCH_EXTRA_S = 300.0
 # The longest time between two looks that counts as silence of the workers. If more has passed, the driver itself was
 # suspended, or waited for Redis with their reports unread.
 _LONGEST_LOOK_S = 5.0
+_ASK_EVERY_S = 0.25
 _EPOCHS_REMEMBERED = 101
 
 
 class ProgressWatch:
-    """The silence of each attempt. `look` has to be called several times a second, and stands for the time of all."""
+    """The silence of each attempt. `look` has to be called several times a second, and stands for the time of all.
+
+    It says when to ask about each attempt (`runs`, `silent_too_long_s`): with 1,024 of them that takes milliseconds,
+    which a driver has not got after each report.
+    """
 
     def __init__(self, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._timeout_s = timeout_s
@@ -30,12 +35,18 @@ class ProgressWatch:
         self._process: dict[str, str] = {}
         self._warm: set[str] = set()
         self._epochs_s: deque[float] = deque(maxlen=_EPOCHS_REMEMBERED)
+        self._median_s = 0.0
+        self._due_s = 0.0
 
-    def look(self) -> None:
-        """Let the time pass that has passed since the last look."""
+    def look(self) -> bool:
+        """Let the time pass that has passed since the last look. True if it is time to ask about each attempt."""
         looked_s = self._clock()
         self._now_s += min(looked_s - self._looked_s, _LONGEST_LOOK_S)
         self._looked_s = looked_s
+        if self._now_s < self._due_s:
+            return False
+        self._due_s = self._now_s + _ASK_EVERY_S
+        return True
 
     def runs(self, attempt: str, process: str) -> None:
         """The attempt has a process, which may still be starting or resetting: its time begins, if it has not yet."""
@@ -48,6 +59,7 @@ class ProgressWatch:
         if attempt in self._since_s:
             if self._process[attempt] in self._warm:
                 self._epochs_s.append(self._now_s - self._since_s[attempt])
+                self._median_s = statistics.median(self._epochs_s)
             self._warm.add(self._process[attempt])
             self._since_s[attempt] = self._now_s
 
@@ -60,8 +72,7 @@ class ProgressWatch:
         """The time limit in seconds if the attempt has exceeded it; its time begins again then. None if it has not."""
         if attempt not in self._since_s:
             return None
-        median_s = statistics.median(self._epochs_s) if self._epochs_s else 0.0
-        limit_s = max(self._timeout_s, EPOCHS_OF_SILENCE * median_s)
+        limit_s = max(self._timeout_s, EPOCHS_OF_SILENCE * self._median_s)
         if self._process[attempt] not in self._warm:
             limit_s += FIRST_EPOCH_EXTRA_S
         if self._now_s - self._since_s[attempt] <= limit_s:

@@ -10,7 +10,7 @@ import redis
 from tuner.errors import StoreError, StudyExists, StudyNotFound, UsageError
 from tuner.store.client import get_text, load_script, redis_errors, server_time_s
 from tuner.store.identity import YEAR_9999_S, user_name
-from tuner.store.keys import NAME_LENGTH, STUDIES, StudyKeys, check_name
+from tuner.store.keys import CREATED, NAME_LENGTH, STUDIES, StudyKeys, check_name
 from tuner.store.lease import STOP, STOP_NOW, dead_holder, holder, lease_held
 
 _NAMES_IN_AN_ERROR = 5
@@ -21,7 +21,9 @@ def create_study(client: redis.Redis, name: str, spec_json: str) -> None:
     keys = StudyKeys(name)
     script = load_script(client, "create.lua")
     with redis_errors(f"creating study {name!r}"):
-        created = json.dumps({"created_s": server_time_s(client), "user": user_name()}, sort_keys=True)
+        # No clock orders them: it may be set back between two.
+        row = {"created_s": server_time_s(client), "order": client.incr(CREATED), "user": user_name()}
+        created = json.dumps(row, sort_keys=True)
         is_new = script([keys.spec, STUDIES], [name, spec_json, created])
     if not is_new:
         raise _exists(name)
@@ -43,7 +45,11 @@ def read_spec(client: redis.Redis, name: str) -> str:
 
 
 def list_studies(client: redis.Redis) -> list[tuple[str, float, str]]:
-    """(name, created, user) of all studies, newest last; created is in seconds since 1970 by Redis's clock."""
+    """(name, created, user) of all studies, in the order in which they were created.
+
+    created: seconds since 1970 by Redis's clock, for people to read; it may have been set back between two studies.
+    Raises StoreError if Redis fails or a record cannot be read.
+    """
     with redis_errors("listing the studies"):
         rows = client.hgetall(STUDIES)
     studies = []
@@ -53,12 +59,14 @@ def list_studies(client: redis.Redis) -> list[tuple[str, float, str]]:
             created_s, user = float(row["created_s"]), str(row["user"])
             if not 0 <= created_s < YEAR_9999_S:
                 raise ValueError(created_s)
-            studies.append((check_name(str(name)), created_s, user))
+            order = int(row.get("order", 0))  # records of the first versions have none
+            studies.append((order, check_name(str(name)), created_s, user))
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError, UsageError):
             raise StoreError(
                 f"the record of study {str(name)[:100]!r} in {STUDIES} cannot be read: {str(text)[:100]!r}"
             ) from None
-    return sorted(studies, key=lambda study: (study[1], study[0]))
+    studies.sort(key=lambda study: (study[0], study[2], study[1]))
+    return [study[1:] for study in studies]
 
 
 def newest(client: redis.Redis) -> str:
@@ -91,7 +99,7 @@ def delete_study(client: redis.Redis, name: str) -> None:
     script = load_script(client, "delete.lua")
     with redis_errors(f"deleting study {name!r}"):
         state, *rest = script(
-            [keys.spec, keys.journal, keys.lease, keys.control, keys.fence, STUDIES],
+            [keys.spec, keys.journal, keys.lease, keys.control, keys.fence, STUDIES, keys.job],
             [name, dead_holder(client, keys)],
         )
     if state == "held":

@@ -62,7 +62,7 @@ def connect(url: str, *, insecure: bool = False, timeout_s: float = 5.0) -> redi
     except AuthenticationError:
         raise StoreError(
             f"Redis at {place} refuses the user name or password; put the right ones into the URL: "
-            "redis://user:password@host:port"
+            "redis://user:password@host:port, or the password into TUNER_REDIS_PASSWORD"
         ) from None
     except RedisError as error:
         raise StoreError(
@@ -159,7 +159,7 @@ def _refuse_open(options: dict[str, Any], place: str) -> None:
     if not is_loopback(options.get("host", "localhost")):
         raise StoreError(
             f"Redis at {place} is beyond this machine and the URL has no password: whoever reaches that port could "
-            "read and change every study; give it one (`requirepass`, and redis://:PASSWORD@HOST:PORT in TUNER_REDIS), "
+            "read and change every study; give it one (`requirepass`, and here in TUNER_REDIS_PASSWORD), "
             "or allow it by --insecure"
         )
 

@@ -36,6 +36,8 @@ from tuner.store.server import is_private, server_command, socket_path
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 30.0
+# Who revives a server asks again anyway: one that reads a long file goes on with that meanwhile.
+_REVIVE_DEADLINE_S = 5.0
 
 _POLL_S = 0.02
 
@@ -57,15 +59,15 @@ class _Owner:
 _children: list[subprocess.Popen[bytes]] = []
 
 
-def ensure_running(home: Path) -> str:
+def ensure_running(home: Path, within_s: float = START_DEADLINE_S) -> str:
     """The URL of the private server of `home`, which is started if it does not run. Safe to call from many processes.
 
-    Raises StoreError: there is no redis-server, it ends at once, or it does not answer within 30 s.
+    Raises StoreError: there is no redis-server, it ends at once, or it does not answer within `within_s` seconds.
     """
     folder = home.absolute() / "redis"
     if _answers(socket_path(folder)):
         return _url(socket_path(folder))
-    deadline_s = time.monotonic() + START_DEADLINE_S
+    deadline_s = time.monotonic() + within_s
     try:
         # TUNER_HOME may be a folder that others use as well; only the one inside is ours to close.
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,11 +81,25 @@ def ensure_running(home: Path) -> str:
 
 
 def reviver(home: Path, client: redis.Redis) -> Callable[[], object] | None:
-    """What starts the server of `client` again if it dies; None if it is not the private server of `home`."""
+    """What starts the server of `client` again if it dies; None if it is not the private server of `home`.
+
+    It raises StoreError, within seconds: the server lives but does not answer, or cannot be started.
+    """
     path = client.connection_pool.connection_kwargs.get("path")
     if path != str(socket_path(home.absolute() / "redis")):
         return None
-    return lambda: ensure_running(home)
+    return lambda: _revive(home)
+
+
+def _revive(home: Path) -> None:
+    folder = home.absolute() / "redis"
+    if _answers(socket_path(folder), timeout_s=1.0):
+        return
+    if not is_running(home):
+        ensure_running(home, _REVIVE_DEADLINE_S)
+    elif _owner(folder).is_here() or _owner(folder).host not in ("", socket.gethostname()):
+        raise _cannot_reach(folder)  # frozen, or loading its data: there is nothing to start
+    # Else it has just ended, and a child of it that rewrites its file may hold the lock for a moment longer.
 
 
 def is_running(home: Path) -> bool:
@@ -195,16 +211,16 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _client(path: Path) -> redis.Redis:
+def _client(path: Path, timeout_s: float = 5.0) -> redis.Redis:
     return redis.Redis(
-        unix_socket_path=str(path), socket_timeout=5.0, retry=Retry(NoBackoff(), 0), decode_responses=True
+        unix_socket_path=str(path), socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0), decode_responses=True
     )
 
 
-def _answers(path: Path) -> bool:
+def _answers(path: Path, timeout_s: float = 5.0) -> bool:
     """Whether a server that has loaded its data listens there."""
     try:
-        with _client(path) as client:
+        with _client(path, timeout_s) as client:
             return bool(client.ping())
     except RedisError:
         return False

@@ -9,7 +9,7 @@ import socket
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 YEAR_9999_S = 253_370_764_800  # the last year that a calendar can show, in seconds since 1970
 
@@ -55,6 +55,10 @@ class Holder:
         if not isinstance(holder.since_s, int | float) or not 0 <= holder.since_s < YEAR_9999_S:
             raise ValueError(f"since_s {holder.since_s!r}")
         return holder
+
+    def describe(self) -> dict[str, Any]:
+        """What `tuner status --json` says of a driver."""
+        return {"host": self.host, "pid": self.pid, "user": self.user, "since_s": self.since_s}
 
     def is_gone(self) -> bool:
         """Whether the process provably ended. One on another host, boot or namespace cannot be seen: never provable."""

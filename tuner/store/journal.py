@@ -116,7 +116,8 @@ class RedisJournal(Journal):
 
     What gets no answer is repeated for `retry_s` seconds (10 minutes for a driver, else 0): an append is applied once
     however often it is sent. `revive`, `gives_up`, `clock`, `sleep`: see `Patience`. If Redis comes back without the
-    newest entries, an append writes them again, from what the driver holds.
+    newest entries, an append writes them again, from what the driver holds. `on_append` is called with the seconds
+    after which an append was answered.
 
     Appending raises LeaseLost if a later lease was given or the study was deleted, StoreUnavailable if Redis stays
     away, StoreError if the journal was opened for reading, does not begin as this writer left it, or Redis refuses.
@@ -133,6 +134,7 @@ class RedisJournal(Journal):
         retry_s: float | None = None,
         revive: Callable[[], object] | None = None,
         gives_up: Callable[[], bool] = lambda: False,
+        on_append: Callable[[float], None] = lambda _seconds: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -143,6 +145,7 @@ class RedisJournal(Journal):
         if retry_s is None:
             retry_s = 0.0 if fence is None else OUTAGE_S
         self._patience = Patience(name, retry_s, revive=revive, gives_up=gives_up, clock=clock, sleep=sleep)
+        self._on_append = on_append
         self._script = load_script(client, "append.lua")
         self._entries: list[str] = []
         self._may_lack_entries = True
@@ -185,7 +188,9 @@ class RedisJournal(Journal):
         args: list[str | int] = [self._fence, index, *entries]
 
         def send() -> tuple[str, int | str]:
+            began_s = time.perf_counter()
             state, found = self._script(keys, args)
+            self._on_append(time.perf_counter() - began_s)
             return state, found
 
         return self._patience.call(f"appending to the journal of study {self._keys.name!r}", send)

@@ -4,11 +4,13 @@ Whoever adds a key adds its row: a test compares this table with a store that wa
 
     key                   type    writer                        lifetime
     tuner:studies         hash    create_study, delete_study    one field a study, until `tuner delete`
+    tuner:created         string  create_study                  for ever: a counter that orders the studies
     tuner:{name}:spec     string  create_study                  until `tuner delete`; never changed
     tuner:{name}:journal  list    the driver (append.lua)       until `tuner delete`; only ever appended to
     tuner:{name}:lease    string  the driver (acquire, renew)   expires 30 s after the last renewal
     tuner:{name}:fence    string  acquire.lua, delete.lua       for ever: a counter that must never restart
     tuner:{name}:control  string  request_stop, by any client   until the next lease, or `tuner delete`
+    tuner:{name}:job      string  the driver, at its start      until another driver, or `tuner delete`
 
 The braces are part of the key: all keys of one study share a Redis Cluster slot.
 """
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from tuner.errors import UsageError
 
 STUDIES = "tuner:studies"
+CREATED = "tuner:created"
 NAME_LENGTH = 64
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -64,6 +67,10 @@ class StudyKeys:
     @property
     def control(self) -> str:
         return self._key("control")
+
+    @property
+    def job(self) -> str:
+        return self._key("job")
 
     def _key(self, what: str) -> str:
         return f"tuner:{{{self.name}}}:{what}"

@@ -26,6 +26,9 @@ from tuner.store.patience import OUTAGE_S, QUIET_S, Patience
 STOP = "stop"
 STOP_NOW = "stop-now"
 
+# How long a lease lives after each renewal, in seconds.
+LEASE_S = 30.0
+
 _RENEW_EVERY_S = 2.0
 _POLL_S = 0.5
 _START_S = 5.0  # at a start, unlike later, Redis is expected to be there
@@ -138,6 +141,8 @@ class Lease:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
+        if self.lost.is_set():
+            return  # another's by now, or Redis has been away for so long that asking it would only take more time
         try:
             with redis_errors(f"releasing the lease of study {self.name!r}"):
                 self._release_script([self._keys.lease], [self.holder.to_json()])
@@ -169,7 +174,7 @@ def acquire(
     client: redis.Redis,
     name: str,
     *,
-    ttl_s: float = 30.0,
+    ttl_s: float = LEASE_S,
     wait_s: float = 0.0,
     outage_s: float = OUTAGE_S,
     clock: Callable[[], float] = boot_clock_s,
@@ -252,7 +257,19 @@ def lease_held(name: str, holder_text: str, expires_ms: int) -> LeaseHeld:
 
 
 def _read(client: redis.Redis, keys: StudyKeys) -> str | None:
-    return get_text(client, keys.lease, f"the lease of study {keys.name!r}")
+    """The text of the lease. One that lives longer than any lease is shortened to the length of one.
+
+    Redis keeps the time of day at which a key expires: set back by two hours, its clock would give the lease of a
+    driver that is dead, on a machine that cannot be asked, two hours more. A living driver renews it long before.
+    """
+    what = f"the lease of study {keys.name!r}"
+    text = get_text(client, keys.lease, what)
+    if text is not None:
+        with redis_errors(f"reading {what}"):
+            left_ms = client.pttl(keys.lease)
+            if left_ms == -1 or left_ms > LEASE_S * 1000:  # -1: never expires
+                client.pexpire(keys.lease, round(LEASE_S * 1000))
+    return text
 
 
 def _parse(name: str, text: str) -> Holder:

@@ -24,10 +24,10 @@ Answer = TypeVar("Answer")
 
 
 class Patience:
-    """Repeats commands until Redis answers, for `retry_s` seconds from the first failure of each.
+    """Repeats a command until Redis answers, for `retry_s` seconds; it ends at most one command and one `revive` later.
 
-    revive: called between two tries; starts a Redis that died, and may raise StoreError. gives_up: once it says so, no
-    more than one further try is made, since the search has ended. name: of the study.
+    revive: called between two tries; starts a Redis that died, and may raise StoreError. It must not wait for long.
+    gives_up: once it says so, no more than one further try is made, since the search has ended. name: of the study.
     """
 
     def __init__(
@@ -52,30 +52,36 @@ class Patience:
 
         Raises StoreUnavailable once the time is over, StoreError at once for what waiting does not mend.
         """
-        began_s, pause_s, told = self._clock(), _FIRST_PAUSE_S, ""
+        began_s, pause_s, told, why_dead, is_first = self._clock(), _FIRST_PAUSE_S, "", "", True
         while True:
-            is_last = self._gives_up() or self._clock() - began_s >= self._retry_s
+            is_last = self._gives_up()
             try:
                 with redis_errors(doing):
                     answer = command()
             except StoreUnavailable as error:
                 if self._retry_s <= 0:
                     raise
-                why = f"{error}{self._revived()}"
+                away_s = self._clock() - began_s
+                # This process itself may have been stopped during the first try.
+                is_last = is_last or (away_s >= self._retry_s and not is_first)
+                if not is_last:
+                    why_dead = self._revived()
+                why = f"{error}{why_dead}"
                 if is_last:
                     raise StoreUnavailable(
-                        f"{why}; it stayed so for {self._clock() - began_s:.0f} s. Nothing that was recorded is lost: "
+                        f"{why}; it stayed so for {away_s:.0f} s. Nothing that was recorded is lost: "
                         f"mend it, then `tuner resume {self._name}`"
                     ) from error
-                if why != told and self._clock() - began_s >= QUIET_S:
+                if why != told and away_s >= QUIET_S:
                     _log.warning("%s; waiting for it, %.0f s at most", why, self._retry_s)
                     told = why
             else:
                 if told:
                     _log.warning("Redis answers again, after %.0f s", self._clock() - began_s)
                 return answer
-            self._sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            left_s = began_s + self._retry_s - self._clock()
+            self._sleep(min(pause_s, max(left_s, _FIRST_PAUSE_S)))
+            pause_s, is_first = min(2 * pause_s, _LONGEST_PAUSE_S), False
 
     def _revived(self) -> str:
         """Empty if there is nothing to revive or it lives, else why it could not be started."""

@@ -2,7 +2,8 @@
 
 A search space names some of these as dimensions or constants; the rest keep their defaults. The classic Keras-style
 CNNs are points of the family: `Hyperparameters(depth=2, width=32, padding="valid", norm="none", head="flatten",
-dense=128)` is conv 32 - pool - conv 64 - pool - flatten - dense 128.
+dense=128)` is conv 32 - pool - conv 64 - pool - flatten - dense 128. A default never changes: checkpoints and studies
+that were written before a hyperparameter existed are read with it.
 """
 
 from __future__ import annotations
@@ -43,21 +44,42 @@ class Hyperparameters:
     pooled_stages: int = _integer(8, 0, 8, "stages, from the first, that end with pooling")
     pooling: str = _choice("max", ("max", "avg"), "2 x 2, at the end of each stage while the picture allows it")
     norm: str = _choice("batch", ("batch", "none"), "after each convolution")
+    residual_blocks: int = _integer(0, 0, 8, "blocks of two convolutions and a shortcut after each stage's pooling")
     dropout: float = _number(0.0, 0.0, 0.95, "share of activations dropped after each stage")
     head: str = _choice("global", ("global", "flatten"), "global average pooling, or all positions flattened")
     dense: int = _integer(0, 0, 8192, "units of a dense layer before the classifier; 0 is none")
     dense_dropout: float = _number(0.0, 0.0, 0.95, "share of activations dropped before the classifier")
+    output: str = _choice(
+        "softmax", ("softmax", "sigmoid"), "a unit a class, or for two classes one with binary cross-entropy"
+    )
+    init: str = _choice(
+        "he", ("he", "glorot"), "initial kernels; with 'he' tanh, sigmoid and the classifier have glorot's"
+    )
     optimizer: str = _choice(
-        "sgd", ("sgd", "adamw"), "SGD with Nesterov momentum, or AdamW (AdamW with l2 = 0 is Adam)"
+        "sgd", ("sgd", "adamw", "adam"), "SGD with Nesterov momentum, AdamW, or Adam, which has l2 in its gradient"
     )
     lr: float = _number(0.05, 1e-7, 10.0, "peak learning rate")
-    momentum: float = _number(0.9, 0.0, 0.999, "of SGD; beta 1 of AdamW")
-    l2: float = _number(5e-3, 0.0, 1.0, "decoupled weight decay of convolution and dense kernels, times lr")
+    momentum: float = _number(0.9, 0.0, 0.999, "of SGD; beta 1 of AdamW and Adam")
+    l2: float = _number(
+        5e-3, 0.0, 1.0, "decoupled weight decay of convolution and dense kernels, times lr; for Adam in the gradient"
+    )
+    l1: float = _number(0.0, 0.0, 1.0, "what the same kernels' values shrink by towards 0 in a step, times lr")
     batch_size: int = _integer(128, 2, 65536, "pictures a step")
     warmup_epochs: float = _number(1.0, 0.0, 100.0, "epochs of linear warm-up to the peak learning rate")
-    schedule: str = _choice("cosine", ("cosine", "constant"), "learning rate after the warm-up")
+    schedule: str = _choice(
+        "cosine", ("cosine", "constant", "exponential", "plateau"), "learning rate after the warm-up"
+    )
+    lr_decay: float = _number(0.95, 0.01, 1.0, "factor on the learning rate each epoch, if 'exponential'")
+    plateau_factor: float = _number(0.3, 0.001, 1.0, "factor on the learning rate at each plateau, if 'plateau'")
+    plateau_patience: int = _integer(3, 1, 1000, "epochs without a better validation score that are a plateau")
+    stop_patience: int = _integer(0, 0, 1000, "epochs without a better validation score that end a trial; 0: none do")
     label_smoothing: float = _number(0.0, 0.0, 0.9, "share of the target spread over all classes")
     augment: float = _number(0.0, 0.0, 1.0, "strength of augmentation, 0 none to 1 strong")
+    rotation_degrees: float = _number(0.0, 0.0, 180.0, "largest rotation of each picture, beside that of augment")
+    shift: float = _number(0.0, 0.0, 0.5, "largest shift, as a share of the side, beside that of augment")
+    shear: float = _number(0.0, 0.0, 0.5, "largest shear, as a share of the side, beside that of augment")
+    zoom: float = _number(0.0, 0.0, 0.5, "largest zoom in or out, beside that of augment")
+    fill: str = _choice("reflect", ("reflect", "nearest"), "what moved pictures show beyond their border")
     flip: str = _choice("auto", ("auto", "on", "off"), "horizontal flips; 'auto' asks the data set (off for digits)")
 
     @classmethod
@@ -106,6 +128,14 @@ def check_value(key: str, value: object) -> Value:
     if key == "kernel_size" and value % 2 == 0:
         raise UsageError(f"kernel_size = {value!r} is not allowed: it must be odd, {describe_range(key)}")
     return int(value) if wanted is int else float(value)
+
+
+def check_classes(output: Value, classes: int) -> None:
+    """Raise UsageError if a network with this `output` cannot tell so many classes apart."""
+    if output == "sigmoid" and classes != 2:
+        raise UsageError(
+            f"output = 'sigmoid' tells two classes apart, and the data set has {classes}: use output = 'softmax'"
+        )
 
 
 def _field(key: str) -> Field[Any]:

@@ -6,6 +6,7 @@ B in a batch, H height and W width in pixels, C channels.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tuner.training.cache import open_cached
+from tuner.training.cache import open_cached, silent
 from tuner.training.dataspec import DataInfo, DataSpec
+from tuner.training.decoding import Tell
 
-_MEAN_CHUNK = 4096
+_MEAN_CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,19 @@ class TrainingData:
         return images, self.labels[indices]
 
 
-def load_training_data(spec: DataSpec, cache_dir: Path, device: torch.device | str) -> TrainingData:
+def load_training_data(
+    spec: DataSpec, cache_dir: Path, device: torch.device | str, tell: Tell = silent
+) -> TrainingData:
     """Open the training side, decoding it first if this machine has not yet; opens no test picture.
 
     The pictures are copied to a GPU if they fit in half of its free memory. Raises UsageError and DataError as
     `open_cached` does.
     """
     device = torch.device(device)
-    cached = open_cached(spec, cache_dir)
+    cached = open_cached(spec, cache_dir, tell)
     train_indices, val_indices = cached.split(spec)
     mean, std = _mean_and_std(cached.images, train_indices)
-    images = torch.from_numpy(cached.images)
+    images = _as_tensor(cached.images)
     if device.type == "cuda" and images.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
         images = images.to(device)
     return TrainingData(
@@ -80,12 +84,20 @@ def load_training_data(spec: DataSpec, cache_dir: Path, device: torch.device | s
     )
 
 
+def _as_tensor(mapped: NDArray[np.uint8]) -> Tensor:
+    with warnings.catch_warnings():
+        # Of memory that must not be written to, of which torch has no notion: batches are copies.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(mapped)
+
+
 def _mean_and_std(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Per channel, from counts of the 256 values: exact, so the same on every machine."""
     channels = images.shape[3]
     counts = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(indices), _MEAN_CHUNK):
-        chunk = images[indices[start : start + _MEAN_CHUNK]]
+    at_once = max(1, _MEAN_CHUNK_BYTES // images[0].nbytes)
+    for start in range(0, len(indices), at_once):
+        chunk = images[indices[start : start + at_once]]
         for channel in range(channels):
             counts[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
     values = np.arange(256)

@@ -11,7 +11,7 @@ from typing import Any
 from tuner.errors import DataError, UsageError
 
 NAMED = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn")
-"""The data sets that have a name of their own; every other data set is a folder."""
+"""The data sets that have a name of their own; every other data set is a folder or a CSV file."""
 
 _IMAGE_SIZE = (4, 1024)
 _VAL_FRACTION = (0.01, 0.5)
@@ -22,12 +22,13 @@ _MAX_SEED = 2**32 - 1
 class DataSpec:
     """A data set and how it is split; the same spec gives the same splits on every machine that has the same files.
 
-    dataset: one of `NAMED`, or the absolute path of a folder (see `resolve_dataset`).
+    dataset: one of `NAMED`, or the absolute path of a folder or a CSV file (see `resolve_dataset`).
     data_dir: folder that holds `<name>/train/<class>/...` or downloads of the named data sets; made when needed.
     image_size: side of the square pictures in pixels; None: the arrays' own, for folders 32 if all fit in it, else 64.
     val_fraction: share of each class of the training split held out for validation, where the data set has no
         validation split of its own.
     seed: of that choice.
+    strict: refuse the data set if a file in it is no picture that can be read, instead of leaving it out.
 
     Raises UsageError for a value out of its range.
     """
@@ -37,6 +38,7 @@ class DataSpec:
     image_size: int | None = None
     val_fraction: float = 0.1
     seed: int = 0
+    strict: bool = False
 
     def __post_init__(self) -> None:
         low, high = _IMAGE_SIZE
@@ -55,7 +57,9 @@ class DataSpec:
         """The data set's name as a study name: letters a-z, digits, - and _."""
         if self.dataset in NAMED:
             return self.dataset
-        return re.sub(r"[^a-z0-9_-]+", "-", Path(self.dataset).name.lower()).strip("-_") or "folder"
+        path = Path(self.dataset)
+        name = path.stem if is_csv(self.dataset) else path.name
+        return re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_") or "folder"
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, JSON-able."""
@@ -77,6 +81,7 @@ class DataInfo:
     flip: whether a horizontal flip keeps the class.
     fingerprint: SHA-256 of the decoded training and validation pictures, their labels and classes.
     test_source: where the test split comes from, in words.
+    notes: what a person should know before trusting a score, a line each: files left out, copies, unbalance.
     """
 
     name: str
@@ -89,6 +94,12 @@ class DataInfo:
     flip: bool
     fingerprint: str
     test_source: str
+    notes: tuple[str, ...] = ()
+
+
+def is_csv(dataset: str) -> bool:
+    """Whether `DataSpec.dataset` names a CSV file, by its suffix."""
+    return dataset.lower().endswith(".csv")
 
 
 def is_folder(path: Path) -> bool:
@@ -100,13 +111,21 @@ def is_folder(path: Path) -> bool:
 
 
 def resolve_dataset(argument: str) -> str:
-    """What `DataSpec.dataset` is for what a user typed: a name stays one, a folder becomes its absolute path.
+    """What `DataSpec.dataset` is for what a user typed: a name stays one, a folder or file becomes its absolute path.
 
     Raises UsageError if it is neither, DataError if the folder is closed to this user.
     """
     if argument in NAMED:
         return argument
-    folder = Path(argument).expanduser()
-    if is_folder(folder):
-        return str(folder.resolve())
-    raise UsageError(f"no data set {argument!r}: give a folder of class folders, or one of {', '.join(NAMED)}")
+    path = Path(argument).expanduser()
+    if is_folder(path) or (is_csv(argument) and path.is_file()):
+        return str(path.resolve())
+    raise no_such_dataset(argument)
+
+
+def no_such_dataset(dataset: str) -> UsageError:
+    """The error for a data set that is not there."""
+    return UsageError(
+        f"no data set {dataset!r}: give a folder of class folders, a .csv file with the columns file and label, or one "
+        f"of {', '.join(NAMED)}"
+    )

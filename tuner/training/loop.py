@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner import failpoints
-from tuner.errors import CheckpointError
+from tuner.errors import CheckpointError, UsageError
 from tuner.training import checkpoint
-from tuner.training.augment import augment
+from tuner.training.augment import Moves, augment
 from tuner.training.checkpoint import SavedCheckpoints
 from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.training.config import Hyperparameters
@@ -27,7 +27,7 @@ from tuner.training.hardware import has_fast_bf16
 from tuner.training.models import build
 from tuner.training.optimizer import Optimizer
 from tuner.training.randomness import TrialRandomness
-from tuner.training.schedule import learning_rate
+from tuner.training.schedule import learning_rate, plateaus
 
 _MIN_EVALUATION_BATCH = 512
 
@@ -40,7 +40,7 @@ class Diverged(Exception):
 class EpochReport:
     """What one epoch gave. epoch: 1-based. score: validation accuracy, 0 to 1. The losses are mean cross-entropies in
     nats, the training one with label smoothing and augmentation. seconds: wall time with validation. images: training
-    pictures used."""
+    pictures used. waited: epochs since the best score, if the trial ends early for that; 0: it does not."""
 
     epoch: int
     score: float
@@ -48,6 +48,7 @@ class EpochReport:
     train_loss: float
     seconds: float
     images: int
+    waited: int = 0
 
 
 class TrialTrainer:
@@ -84,6 +85,7 @@ class TrialTrainer:
         self._continued_from = continued_from
         self._micro_batch = micro_batch
         self._device = torch.device(device)
+        self._moves = Moves.of(hp)
         self._flip = data.info.flip if hp.flip == "auto" else hp.flip == "on"
         self._bf16 = has_fast_bf16(self._device)
         self._randomness = TrialRandomness(seed, self._device)
@@ -93,6 +95,7 @@ class TrialTrainer:
         self._model: nn.Module = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizer = Optimizer(self._model, hp)
         self._report: EpochReport | None = None
+        self._scores: list[float] = []
         self._best_weights: dict[str, Tensor] = {}
         self._best_epoch, self._best_score = 0, -1.0
         self._kept: list[SavedCheckpoints] = []
@@ -105,6 +108,7 @@ class TrialTrainer:
     def run_epoch(self) -> EpochReport:
         """Train one epoch and validate. Raises Diverged if a loss is not finite; the trainer is of no use then."""
         assert self.epoch < self._max_epochs, f"all {self._max_epochs} epochs are done"
+        assert not (self._report and self._report.waited), "the trial has ended early"
         start = time.perf_counter()
         epoch = self.epoch + 1
         with self._randomness.as_default():
@@ -114,12 +118,24 @@ class TrialTrainer:
         score, val_loss = self._validate()
         if not math.isfinite(val_loss):
             raise Diverged(f"the validation loss is {val_loss} at epoch {epoch}")
-        self._report = EpochReport(epoch, score, val_loss, train_loss, time.perf_counter() - start, images)
+        self._scores.append(score)
+        seconds = time.perf_counter() - start
+        self._report = EpochReport(epoch, score, val_loss, train_loss, seconds, images, self._waited_too_long())
         # Of equal epochs the later one: its learning rate was lower, so it tends to do better on other pictures.
         if score >= self._best_score:
             self._best_epoch, self._best_score = epoch, score
             self._best_weights = _on_host(self._model)
         return self._report
+
+    def _waited_too_long(self) -> int:
+        """Epochs since the best score if the trial ends early for them, else 0.
+
+        A trial that trains another one longer has a learning rate of its own, so it is not judged by the other's best.
+        """
+        if not self._hp.stop_patience or len(self._scores) == self._max_epochs:
+            return 0
+        waited = plateaus(self._scores[self._continued_from :], self._hp.stop_patience).waited
+        return waited if waited >= self._hp.stop_patience else 0
 
     def save(self, folder: Path) -> SavedCheckpoints:
         """Write the last epoch's full state and the best epoch's weights to `folder`, which no other trial uses.
@@ -140,6 +156,7 @@ class TrialTrainer:
             **self._description(),
             "max_epochs": self._max_epochs,
             "report": vars(report),
+            "scores": self._scores,
             "best": best.as_dict(),
         }
         saved = SavedCheckpoints(checkpoint.write(folder, "epoch", tensors, state, report.epoch, report.score), best)
@@ -157,7 +174,7 @@ class TrialTrainer:
         then.
         """
         full = checkpoint.read(last)
-        if full.state["kind"] != "epoch" or full.state["hyperparameters"] != self._hp.as_dict():
+        if full.state["kind"] != "epoch" or not self._is_own(full.state["hyperparameters"]):
             raise CheckpointError(f"the checkpoint {last.path} belongs to another configuration than this trial's")
         if last.epoch != self._continued_from:
             self._restore_best(last, CheckpointRef.from_dict(full.state["best"]))
@@ -165,6 +182,15 @@ class TrialTrainer:
         self._optimizer.load(full.group("optimizer"))
         self._randomness.load(full.group("rng"))
         self._report = EpochReport(**full.state["report"])
+        # Versions that had nothing to decide by scores did not save them.
+        self._scores = full.state.get("scores", [])
+
+    def _is_own(self, hyperparameters: dict[str, Any]) -> bool:
+        """Whether a checkpoint's `hyperparameters` are this trial's; those that it does not know are the defaults."""
+        try:
+            return Hyperparameters.from_params(hyperparameters) == self._hp
+        except UsageError:
+            return False
 
     def _train_epoch(self) -> tuple[float, int]:
         """Mean loss and number of pictures. The pictures that fill no batch are left out this time."""
@@ -175,17 +201,18 @@ class TrialTrainer:
         steps = len(order) // batch_size
         # Summed on the device: reading a loss each step would make the GPU wait for Python.
         total = torch.zeros((), device=self._device)
+        seen = plateaus(self._scores, self._hp.plateau_patience).count
         for step in range(steps):
             # The middle of the step, so that neither the first nor the last has a rate of 0.
             position = self.epoch + (step + 0.5) / steps
-            rate = learning_rate(self._hp, position, self._max_epochs, self._continued_from)
+            rate = learning_rate(self._hp, position, self._max_epochs, self._continued_from, seen)
             total += self._train_step(order[step * batch_size : (step + 1) * batch_size], rate)
         return (total / steps).item(), steps * batch_size
 
     def _train_step(self, indices: Tensor, rate: float) -> Tensor:
         images, labels = self._data.batch(indices)
         # The whole batch, so that micro-batches see the pictures that it would have seen; the memory goes elsewhere.
-        images = augment(images, self._hp.augment, self._flip, self._randomness.generator)
+        images = augment(images, self._hp.augment, self._flip, self._randomness.generator, self._moves)
         parts = max(1, len(images) // self._micro_batch) if self._micro_batch else 1
         total = torch.zeros((), device=self._device)
         # Parts of equal size but for one picture: a last part of a single one would have no variance to normalise by.

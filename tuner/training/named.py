@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import DataError
-from tuner.training.locking import file_lock
+from tuner.training.locking import beating, file_lock
 from tuner.training.splits import stratified_indices
 
 KEEP_ON_FLIP = {
@@ -85,7 +85,8 @@ class NamedSource:
             return _load_digits(train=train)
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            with file_lock(self.data_dir / f".{self.name}.lock"), _impatient_network():
+            lock = file_lock(self.data_dir / f".{self.name}.lock", f"downloading {self.name}")
+            with lock as progress, beating(progress), _impatient_network():
                 data = _open_torchvision(self.name, self.data_dir, train)
         # torchvision raises RuntimeError for a bad checksum and when all mirrors failed; URLError is an OSError.
         except (OSError, RuntimeError) as error:

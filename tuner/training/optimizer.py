@@ -1,9 +1,12 @@
-"""SGD with Nesterov momentum, or AdamW, with the same decoupled weight decay."""
+"""SGD with Nesterov momentum and AdamW, with the same decoupled weight decay; and Adam as it was before that."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tuner.training.config import Hyperparameters
 
@@ -15,11 +18,17 @@ class Optimizer:
 
     Weight decay is decoupled (Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization"): each step multiplies
     the kernels of convolutions and dense layers by 1 - rate x l2, and never touches biases and norms. Classic L2 of
-    SGD with momentum m is about 1 / (1 - m) times as strong at the same number.
+    SGD with momentum m is about 1 / (1 - m) times as strong at the same number. Adam (Kingma & Ba 2015) has
+    l2 x kernel in the gradient instead, as Keras has it for a regulariser of l2 / 2.
+
+    L1 is a proximal step after the gradient's (Duchi & Singer 2009, "Efficient Online and Batch Learning Using Forward
+    Backward Splitting", 5.1): the same kernels' values move towards 0 by rate x l1 and stop there, so that they do
+    become 0.
     """
 
     def __init__(self, model: nn.Module, hp: Hyperparameters) -> None:
-        self._l2 = hp.l2
+        self._decay = 0.0 if hp.optimizer == "adam" else hp.l2
+        self._l1 = hp.l1
         self._parameters = list(model.parameters())
         self._kernels = [parameter for parameter in self._parameters if parameter.ndim >= 2]
         self._engine: torch.optim.Optimizer
@@ -27,18 +36,28 @@ class Optimizer:
             self._engine = torch.optim.SGD(
                 self._parameters, lr=hp.lr, momentum=hp.momentum, nesterov=hp.momentum > 0, fused=True
             )
+            return
+        betas = (hp.momentum, _ADAM_BETA2)
+        if hp.optimizer == "adam":
+            others = [parameter for parameter in self._parameters if parameter.ndim < 2]
+            groups: list[dict[str, Any]] = [{"params": self._kernels, "weight_decay": hp.l2}, {"params": others}]
+            self._engine = torch.optim.Adam(groups, lr=hp.lr, betas=betas, fused=True)
         else:
-            betas = (hp.momentum, _ADAM_BETA2)
             self._engine = torch.optim.AdamW(self._parameters, lr=hp.lr, betas=betas, weight_decay=0.0, fused=True)
 
     def step(self, rate: float) -> None:
         """Decay the kernels, apply the gradients at learning rate `rate`, and clear the gradients."""
-        with torch.no_grad():
-            for kernel in self._kernels:
-                kernel.mul_(1 - rate * self._l2)
+        if self._decay:
+            with torch.no_grad():
+                for kernel in self._kernels:
+                    kernel.mul_(1 - rate * self._decay)
         for group in self._engine.param_groups:
             group["lr"] = rate
         self._engine.step()
+        if self._l1:
+            with torch.no_grad():
+                for kernel in self._kernels:
+                    kernel.copy_(functional.softshrink(kernel, rate * self._l1))
         self._engine.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:

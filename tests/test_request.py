@@ -7,7 +7,7 @@ import pytest
 from tests.factories import new_space
 from tuner.cli.options import parse_seconds
 from tuner.errors import UsageError
-from tuner.launch import SearchRequest, default_space, new_spec
+from tuner.request import SearchRequest, default_space, new_spec
 from tuner.spec import Resources
 from tuner.training.dataspec import DataSpec
 
@@ -27,6 +27,19 @@ def test_the_command_line_goes_before_the_space_file_and_the_file_before_the_def
     assert (from_line.max_epochs, from_line.trials, from_line.grace_period) == (48, 7, 4)
     default = spec_of(new_space())
     assert (default.max_epochs, default.trials, default.grace_period, default.reduction_factor) == (27, 32, 2, 4)
+
+
+def test_fixed_trains_the_start_once_or_as_often_as_asked_and_compares_nothing():
+    start = {"lr": 0.05, "width": 48, "norm": "none"}
+    space = new_space(search={"max_epochs": 12, "trials": 5, "grace_period": 2}, start=start)
+    spec = spec_of(space, fixed=True)
+    assert {name: table["choices"] for name, table in spec.space.dimensions.items()} == {
+        name: [value] for name, value in start.items()
+    }
+    assert (spec.trials, spec.rungs()) == (1, ())
+    assert (spec_of(space, fixed=True, trials=3).trials, spec_of(space).trials) == (3, 5)
+    with pytest.raises(UsageError, match=r"\[start\]"):
+        spec_of(new_space(), fixed=True)
 
 
 @pytest.mark.parametrize(
