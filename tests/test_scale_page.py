@@ -42,11 +42,12 @@ def test_outside_its_tables_the_page_states_no_measured_number():
 
 
 def test_each_measurement_was_repeated_and_its_circumstances_are_there(recorded):
-    assert {"hosted", "machines"} <= set(recorded["circumstances"])
+    sections = {"processes", "hosted", "studies", "machines", "tpe", "appends"}
+    assert set(recorded["circumstances"]) == sections
     for about in recorded["circumstances"].values():
         assert {"cpu", "cores", "versions", "commit", "when", "load_before", "load_after"} <= set(about)
         assert about["repeats"] >= 3
-    rows = [*recorded.get("processes", ()), *recorded["hosted"], *recorded.get("studies", ())]
+    rows = [*recorded["processes"], *recorded["hosted"], *recorded["studies"]]
     assert min(row["reports_per_s"]["n"] for row in rows) >= 3
     assert {row["workers"] for row in recorded["hosted"]} >= {64, 256, 1024}
 
