@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from tuner.cli.spaces import show as spaces_show
 from tuner.cli.spaces import spaces
 from tuner.errors import UsageError
 
@@ -41,6 +42,7 @@ def test_a_space_without_a_start_is_shown_at_the_defaults_for_pictures_that_some
 
 
 @pytest.mark.parametrize("text", ["28", "28x28", "28x28x2", "0x28x1", "28x28x1x1", "axbx1"])
-def test_pictures_that_are_not_understood_are_refused_with_an_example(text):
+def test_pictures_that_are_not_understood_are_refused_with_an_example_before_anything_is_shown(text, capsys):
     with pytest.raises(UsageError, match=f"--input {text} is not understood: .* such as 28x28x1"):
-        show("digits", "--input", text)
+        spaces_show("digits", input_shape=text)
+    assert capsys.readouterr().out == ""

@@ -6,13 +6,19 @@ import pytest
 
 from tuner.errors import ClusterError, UsageError
 from tuner.spec import Resources
-from tuner.submit import default_workers, ray_cluster
+from tuner.submit import default_workers, ray_cluster, refuse_unusable
 
 
 @pytest.mark.parametrize("resources", [{"trials_per_gpu": 0}, {"workers": 0}, {"gpus": -1}])
 def test_numbers_out_of_range_are_refused_before_ray_starts(resources):
     with pytest.raises(UsageError), ray_cluster(None, Resources(**resources)):
         pass
+
+
+@pytest.mark.parametrize("gpus", [None, 0])
+def test_strict_gpus_need_a_number(gpus):
+    with pytest.raises(UsageError, match="--strict-gpus needs the number of GPUs"):
+        refuse_unusable(None, Resources(gpus=gpus), strict_gpus=True)
 
 
 def test_an_address_where_nobody_listens_is_said_at_once():

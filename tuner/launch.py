@@ -40,6 +40,9 @@ def search(request: SearchRequest, client: redis.Redis, settings: Settings, cons
 
     Raises UsageError, DataError, StudyExists, ClusterError, and what `tuner.search.driver.run` raises.
     """
+    from tuner.submit import refuse_unusable
+
+    refuse_unusable(request.address, request.resources, strict_gpus=request.strict_gpus)
     job = this_job(settings, console)
     dataset = resolve_dataset(request.dataset)
     chosen = load_space(request.space) if request.space is not None else None
@@ -107,9 +110,12 @@ def resume(
     Raises StudyNotFound, LeaseHeld if a driver runs it, DataError if the data set changed since the study began,
     UsageError for fewer epochs than the study has, ClusterError, and what `tuner.search.driver.run` raises.
     """
+    from tuner.submit import refuse_unusable
+
     job = this_job(settings, console)
     spec = StudySpec.from_json(catalog.read_spec(client, name))
     spec = replace(spec, resources=change(spec.resources))
+    refuse_unusable(address, spec.resources, strict_gpus=strict_gpus)
     if wait_s == 0:
         lease.refuse_if_held(client, name)
     known = read_study(spec, RedisJournal(client, name), None)

@@ -26,6 +26,21 @@ def default_workers() -> int:
     return min(2, os.cpu_count() or 1)
 
 
+def refuse_unusable(address: str | None, resources: Resources, *, strict_gpus: bool) -> None:
+    """What can be refused before anything is read or started. Raises UsageError for numbers out of range and for what
+    is no address, ClusterError if nobody listens there."""
+    if resources.trials_per_gpu < 1:
+        raise UsageError(f"trials-per-gpu = {resources.trials_per_gpu} is too small: it must be at least 1")
+    if resources.workers < 1:
+        raise UsageError(f"workers = {resources.workers} is too small: it must be at least 1")
+    if resources.gpus is not None and resources.gpus < 0:
+        raise UsageError(f"gpus = {resources.gpus} is negative: give 0 for CPUs, or how many GPUs to use at once")
+    if strict_gpus and not resources.gpus:
+        raise UsageError("--strict-gpus needs the number of GPUs that must be there: give --gpus N with N above 0")
+    if address is not None:
+        _check_address(address)
+
+
 @contextlib.contextmanager
 def ray_cluster(
     address: str | None,
@@ -41,16 +56,8 @@ def ray_cluster(
     A local Ray is ended with the block; a cluster is only left. Raises ClusterError when it cannot be reached or has no
     GPU of those asked for (with `strict_gpus` if it has fewer, after a minute), UsageError for numbers out of range.
     """
-    if resources.trials_per_gpu < 1:
-        raise UsageError(f"trials-per-gpu = {resources.trials_per_gpu} is too small: it must be at least 1")
-    if resources.workers < 1:
-        raise UsageError(f"workers = {resources.workers} is too small: it must be at least 1")
-    if resources.gpus is not None and resources.gpus < 0:
-        raise UsageError(f"gpus = {resources.gpus} is negative: give 0 for CPUs, or how many GPUs to use at once")
-    if strict_gpus and not resources.gpus:
-        raise UsageError("--strict-gpus needs the number of GPUs that must be there: give --gpus N with N above 0")
+    refuse_unusable(address, resources, strict_gpus=strict_gpus)
     if address is not None:
-        _check_address(address)
         use_token(address, insecure=insecure)
     # What later Rays do by default, and this one warns of: not to touch CUDA_VISIBLE_DEVICES of workers without a GPU.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -137,7 +144,10 @@ def _check_address(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     if not host or "/" in address or not port.isdigit():
-        raise UsageError(f"address {address!r} is not understood: give HOST:PORT of a Ray head node, or auto on it")
+        raise UsageError(
+            f"address {address!r} is not understood: give HOST:PORT of a Ray head node, auto on it, or "
+            "http://HOST:8265 of its dashboard"
+        )
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:

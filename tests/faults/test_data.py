@@ -21,7 +21,7 @@ from rich.console import Console
 from tests.factories import new_space, new_spec
 from tests.faults.by_hand import DIGITS
 from tuner import launch, submit
-from tuner.errors import DataError
+from tuner.errors import DataError, UsageError
 from tuner.request import SearchRequest
 from tuner.settings import Settings
 from tuner.spec import Resources
@@ -107,6 +107,13 @@ def resume(redis_client, home):
         )
 
     return run
+
+
+@pytest.mark.parametrize("options", [{"strict_gpus": True}, {"address": "ftp://head"}])
+def test_what_cannot_be_used_is_refused_before_the_data_set_is_decoded(options, pets, search, home):
+    with pytest.raises(UsageError):
+        search(pets, **options)
+    assert not (home / "cache").exists()
 
 
 @contextlib.contextmanager

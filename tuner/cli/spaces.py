@@ -55,6 +55,7 @@ def show(
     from tuner.training import config
 
     loaded = load_space(space)
+    shape = None if input_shape is None else _parse_shape(input_shape)
     if as_json:
         typer.echo(json.dumps(loaded.as_dict(), indent=2))
         return
@@ -66,7 +67,7 @@ def show(
     for name, value in config.Hyperparameters().as_dict().items():
         if name not in loaded.dimensions and name not in loaded.constants:
             typer.echo(f"{name} = {value} (default)")
-    _show_network(loaded, input_shape, classes)
+    _show_network(loaded, shape, classes)
 
 
 @spaces.command()
@@ -85,11 +86,11 @@ def _bounds(table: dict[str, Any]) -> str:
     return f"{table['type']} from {table['low']} to {table['high']}{extra}"
 
 
-def _show_network(space: Space, input_shape: str | None, classes: int | None) -> None:
+def _show_network(space: Space, shape: tuple[int, int, int] | None, classes: int | None) -> None:
     """The layers of the network at [start], or at the defaults of what is searched; nothing if no input is known."""
     made_for = space.input
-    if input_shape is not None:
-        height, width, channels = _parse_shape(input_shape)
+    if shape is not None:
+        height, width, channels = shape
     elif "size" in made_for:
         height = width = made_for["size"]
         channels = made_for.get("channels", 3)

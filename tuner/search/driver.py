@@ -188,8 +188,9 @@ class _Hooks:
             self._call(self._metrics.appended, seconds)
 
     def trial_changed(self, trial: TrialRecord) -> None:
-        # If somebody deleted it, it is there again before the next worker looks for it.
-        self._call(_make_folder, self._spec)
+        if trial.state != "running" or not trial.values:
+            # If somebody deleted it, it is there again before the next worker looks for it.
+            self._call(_make_folder, self._spec)
         self._call(_discard_checkpoints, self._spec, trial)
         if self._metrics is not None:
             self._call(self._metrics.trial_changed, trial)
