@@ -57,6 +57,12 @@ class ClusterError(TunerError):
     """Ray cannot be reached, or has not what the search needs."""
 
 
+class Interrupted(TunerError):
+    """Ctrl-C while a search was being left; its study is in the store."""
+
+    exit_code = 130
+
+
 class ExportError(TunerError):
     """There is nothing to export, or the exported model does not agree with the trained one."""
 

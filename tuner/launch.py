@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from tuner.databar import data_progress
-from tuner.errors import DataError, StudyExists, UsageError
+from tuner.errors import DataError, Interrupted, StudyExists, UsageError
 from tuner.jobs import ThisJob, this_job
 from tuner.lastwords import last_words
 from tuner.probe import check_machines
@@ -77,16 +77,24 @@ def search(request: SearchRequest, client: redis.Redis, settings: Settings, cons
     if chosen is not None:
         check_classes(chosen.constants.get("output", "softmax"), len(info.classes))
     metadata = job_metadata(name, dataset, chosen, request.trials, request.max_epochs)
-    with _ray(console, request.address, request.resources, request.insecure, request.strict_gpus, metadata) as (
-        slots,
-        dashboard_url,
-    ):
-        if request.address is not None:
-            check_machines(request.storage)
-        space = chosen or load_space(default_space(dataset, gpus=slots.gpus > 0))
-        spec = _create(client, new_spec(request, name, data, info.fingerprint, space), named=request.name is not None)
-        _announce(console, spec, slots, dashboard_url, spec.trials, chosen is None)
-        return _run(spec, client, slots, settings, console, job, progress_timeout_s=request.progress_timeout_s)
+    spec: StudySpec | None = None
+    try:
+        with _ray(console, request.address, request.resources, request.insecure, request.strict_gpus, metadata) as (
+            slots,
+            dashboard_url,
+        ):
+            if request.address is not None:
+                check_machines(request.storage)
+            space = chosen or load_space(default_space(dataset, gpus=slots.gpus > 0))
+            spec = _create(
+                client, new_spec(request, name, data, info.fingerprint, space), named=request.name is not None
+            )
+            _announce(console, spec, slots, dashboard_url, spec.trials, chosen is None)
+            return _run(spec, client, slots, settings, console, job, progress_timeout_s=request.progress_timeout_s)
+    except KeyboardInterrupt:
+        if spec is None:
+            raise
+        raise _interrupted(spec.name) from None
 
 
 def resume(
@@ -125,24 +133,27 @@ def resume(
     metadata = job_metadata(
         name, spec.data.dataset, spec.space, trials or known.trials_wanted, max_epochs or known.max_epochs
     )
-    with _ray(console, address, spec.resources, insecure, strict_gpus, metadata) as (slots, dashboard_url):
-        if address is not None:
-            check_machines(Path(spec.storage))
-        shown = replace(spec, max_epochs=max_epochs or known.max_epochs)
-        _announce(console, shown, slots, dashboard_url, trials or known.trials_wanted, False)
-        return _run(
-            spec,
-            client,
-            slots,
-            settings,
-            console,
-            job,
-            wait_s=wait_s,
-            trials=trials,
-            max_epochs=max_epochs,
-            time_budget_s=time_budget_s,
-            progress_timeout_s=progress_timeout_s,
-        )
+    try:
+        with _ray(console, address, spec.resources, insecure, strict_gpus, metadata) as (slots, dashboard_url):
+            if address is not None:
+                check_machines(Path(spec.storage))
+            shown = replace(spec, max_epochs=max_epochs or known.max_epochs)
+            _announce(console, shown, slots, dashboard_url, trials or known.trials_wanted, False)
+            return _run(
+                spec,
+                client,
+                slots,
+                settings,
+                console,
+                job,
+                wait_s=wait_s,
+                trials=trials,
+                max_epochs=max_epochs,
+                time_budget_s=time_budget_s,
+                progress_timeout_s=progress_timeout_s,
+            )
+    except KeyboardInterrupt:
+        raise _interrupted(name) from None
 
 
 def load_study(client: redis.Redis, name: str | None) -> Study:
@@ -151,6 +162,10 @@ def load_study(client: redis.Redis, name: str | None) -> Study:
     spec = StudySpec.from_json(catalog.read_spec(client, name))
     holder = lease.holder(client, name)
     return read_study(spec, RedisJournal(client, name), None if holder is None else holder.describe())
+
+
+def _interrupted(name: str) -> Interrupted:
+    return Interrupted(f"interrupted; nothing is lost, go on with `tuner resume {name}`")
 
 
 def _describe(data: DataSpec, settings: Settings, console: Console) -> DataInfo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,6 +78,7 @@ def run(
     hooks = _Hooks(spec)
     with failpoints.durable("lease-taken"):
         lease = leases.acquire(client, spec.name, wait_s=wait_s, outage_s=outage_s)
+    until = ExitStack()
     try:
         _make_folder(spec)
         journal = RedisJournal(
@@ -113,7 +114,8 @@ def run(
             "threads": slots.threads,
             "gpu": slots.gpus > 0,
         }
-        with show(known, record.trials_wanted) as hooks.progress, signals_stop(stop), suppress(KeyboardInterrupt):
+        leave = until.enter_context(signals_stop(stop))
+        with show(known, record.trials_wanted) as hooks.progress, leave():
             execute(
                 searcher,
                 scheduler,
@@ -142,6 +144,7 @@ def run(
         hooks.close()
         with failpoints.durable("lease-released"):
             lease.release()
+        until.close()
 
 
 def _make_folder(spec: StudySpec) -> None:

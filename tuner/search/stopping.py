@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -40,21 +40,46 @@ class Stop:
 
 
 @contextmanager
-def signals_stop(stop: Stop) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop the search; a second one leaves at once, by KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def signals_stop(stop: Stop) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Ctrl-C and SIGTERM stop the search; a second one leaves the block that the yielded function opens.
+
+    Outside of that block nothing is waited for: a second signal changes nothing there, a third is a KeyboardInterrupt.
+    Only the main thread hears signals.
+    """
+    received = 0
+    may_leave = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if stop.signal is not None:
+        nonlocal received, may_leave
+        received += 1
+        if received == 1:
+            stop.signal = number
+            stop.request("interrupted")
+        elif may_leave:
+            may_leave = False  # one exception: a second one could be raised where the first is being caught
             raise KeyboardInterrupt
-        stop.signal = number
-        stop.request("interrupted")
+        elif received > 2:
+            raise KeyboardInterrupt
 
+    @contextmanager
+    def until_second_signal() -> Iterator[None]:
+        nonlocal may_leave
+        try:
+            try:
+                may_leave = received < 2
+                yield
+            finally:
+                may_leave = False
+        except KeyboardInterrupt:
+            if stop.signal is None:
+                raise
+
+    if threading.current_thread() is not threading.main_thread():
+        yield until_second_signal
+        return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield until_second_signal
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
