@@ -179,3 +179,16 @@ def test_the_trial_that_waits_longest_is_run_and_those_that_are_over_are_not_loo
     assert scheduler.choose_trial_to_run(controller) is trials[3]
     scheduler.on_trial_remove(None, trials[3])
     assert scheduler.choose_trial_to_run(controller) is None
+
+
+def test_a_trial_that_a_process_is_being_started_for_is_not_given_to_one_that_became_free():
+    _, scheduler = new_search(new_spec(), MemoryJournal())
+    first, second = WaitingTrial("a", "PENDING"), WaitingTrial("b", "PENDING")
+    nobody = SimpleNamespace(_live_actors_to_ray_actors_resources={})
+    controller = SimpleNamespace(
+        _tune_controller=SimpleNamespace(_trial_to_actor={first: "starting"}, _actor_manager=nobody)
+    )
+    scheduler.on_trial_add(None, first)
+    assert scheduler.choose_trial_to_run(controller) is None
+    scheduler.on_trial_add(None, second)
+    assert scheduler.choose_trial_to_run(controller) is second

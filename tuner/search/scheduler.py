@@ -70,10 +70,14 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Tune asks several times a second, whatever happens: the place to look for attempts that hang."""
+        controller = tune_controller._tune_controller
         if self._watch.look():
-            self._end_silent_attempts(tune_controller._tune_controller)
-        # As Tune's own, but only among those that are not over: it is asked after each report.
-        return next((trial for trial in self._trials.values() if trial.status == Trial.PENDING), None)
+            self._end_silent_attempts(controller)
+        # As Tune's own, but only among those that are not over (it is asked after each report), and that no process is
+        # being started for: Tune would hand such a trial to a process that has just become free and drop the one that
+        # starts, so that a machine which joins gets no work while the others finish trials faster than it starts.
+        waiting = (trial for trial in self._trials.values() if trial.status == Trial.PENDING)
+        return next((trial for trial in waiting if trial not in controller._trial_to_actor), None)
 
     def _end_silent_attempts(self, controller: Any) -> None:
         """Kill the process of each attempt that made no progress for too long; Tune then finds it lost."""
