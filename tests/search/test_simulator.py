@@ -1,0 +1,117 @@
+"""The simulator of benchmarks/search_quality: repeatable bit by bit, and honest about time and what is handed over."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.factories import new_space
+
+ROOT = Path(__file__).parent.parent.parent / "benchmarks" / "search_quality"
+MAX_EPOCHS = 9
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """The modules of the benchmark, which are no package."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        import bench as report
+        import curves
+        import engines
+        import methods
+        import simulate
+    finally:
+        sys.path.remove(str(ROOT))
+    return SimpleNamespace(report=report, curves=curves, engines=engines, methods=methods, simulate=simulate)
+
+
+class ToyWorld:
+    """Scores rise to how near lr is to 0.03, with noise; an epoch takes width / 16 seconds."""
+
+    def train(self, params, seed):
+        final = 1 - abs(np.log10(params["lr"] / 0.03)) / 2
+        noise = 0.01 * np.random.default_rng(seed).standard_normal(MAX_EPOCHS)
+        return final * (1 - 0.5 / np.arange(1, MAX_EPOCHS + 1)) + noise, params["width"] / 16
+
+    def regret(self, params):
+        return 100 * abs(np.log10(params["lr"] / 0.03))
+
+
+def search(bench, sampler, workers, seed=0, grace=1, budget_s=120.0):
+    spec = bench.engines.new_spec(
+        new_space(), sampler=sampler, max_epochs=MAX_EPOCHS, grace_period=grace, reduction_factor=3, seed=seed
+    )
+    engine = bench.engines.TunerEngine(spec)
+    return bench.simulate.simulate(
+        engine, ToyWorld(), workers=workers, seed=seed, budget_s=budget_s, max_epochs=MAX_EPOCHS
+    )
+
+
+@pytest.mark.parametrize(("sampler", "workers"), [("mfgp", 1), ("mfgp", 8), ("tpe", 8), ("random", 32)])
+def test_the_same_seed_space_and_worker_count_give_the_same_search_bit_by_bit(bench, sampler, workers):
+    budget_s = 120.0 / workers + 10
+    first = search(bench, sampler, workers, budget_s=budget_s)
+    assert search(bench, sampler, workers, budget_s=budget_s) == first
+    assert search(bench, sampler, workers, seed=1, budget_s=budget_s) != first
+
+
+def test_workers_train_side_by_side_without_a_pause(bench):
+    alone, eight = (search(bench, "random", workers, grace=MAX_EPOCHS) for workers in (1, 8))
+    assert alone.log == sorted(alone.log)
+    assert eight.epochs == pytest.approx(8 * alone.epochs, rel=0.3)
+    # Nothing is stopped: all but those that the budget's end cut off report all of their epochs.
+    reported = [sum(entry[1] == number for entry in eight.log) for number in range(eight.trials)]
+    assert sum(count < MAX_EPOCHS for count in reported) == 8
+
+
+def test_early_stopping_begins_more_trials_in_the_same_time(bench):
+    assert search(bench, "random", 8).trials > 1.5 * search(bench, "random", 8, grace=MAX_EPOCHS).trials
+
+
+def test_regret_is_that_of_the_best_trial_that_was_not_stopped(bench):
+    result = search(bench, "random", 4)
+    assert result.regret_at(0.0) == 100.0
+    assert result.regret_at(120.0) == result.steps[-1].regret < 100.0
+    assert [step.seconds for step in result.steps] == sorted(step.seconds for step in result.steps)
+
+
+def test_ray_tunes_own_search_runs_in_it_too(bench):
+    def run():
+        engine = bench.engines.StockEngine(new_space().distributions(), max_epochs=MAX_EPOCHS, seed=0)
+        return bench.simulate.simulate(engine, ToyWorld(), workers=4, seed=0, budget_s=60.0, max_epochs=MAX_EPOCHS)
+
+    first = run()
+    assert first.trials > 20
+    assert run() == first
+
+
+def test_recorded_curves_give_the_same_training_for_the_same_seed_and_like_ones_for_others(bench):
+    world = bench.curves.load_curves("digits")
+    params = {"depth": 3, "width": 32, "dropout": 0.1, "l2": 1e-3, "lr": 0.2, "augment": 0.1}
+    scores, seconds = world.train(params, 0)
+    again, _ = world.train(params, 0)
+    others = np.stack([world.train(params, seed)[0] for seed in range(20)])
+    assert scores.tolist() == again.tolist()
+    assert len(scores) == 10
+    assert 0 < others[:, -1].std() < 0.02
+    assert 0.01 < seconds < 1.0
+    assert world.regret(params) < world.regret({**params, "lr": 0.02})
+
+
+def test_the_best_of_the_recorded_configurations_has_next_to_no_regret_and_the_median_about_100(bench):
+    world = bench.curves.load_curves("digits")
+    regrets = [world.regret(params) for params in bench.curves.load_table(world.task).params]
+    assert -20 < min(regrets) < 20
+    assert 80 < np.median(regrets) < 120
+
+
+def test_the_table_of_the_page_is_that_of_the_recorded_results(bench):
+    runs = json.loads((ROOT.parent / "results" / "search_quality.json").read_text())["runs"]
+    page = (ROOT.parent.parent / "docs" / "search-quality.md").read_text()
+    assert bench.report.fill(page, runs) == page
