@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test soak lint clean
+.PHONY: demo test soak bench bench-whole-search bench-search lint clean
 
 demo: export TUNER_HOME := $(CURDIR)/demo/home
 demo: $(VENV)/.installed
@@ -27,6 +27,25 @@ test: lint
 # Ten minutes of random kills of a real search; results in benchmarks/results/soak.json.
 soak: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/soak.py
+
+# Search methods compared on recorded learning curves, without training; results in benchmarks/results/search_quality.json.
+bench-search: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/search_quality/bench.py
+
+# Speed, A against B in turns, in less than half an hour; DATA_DIR holds cifar10/train/<class>/. Tables: docs/speed.md.
+bench: $(VENV)/.installed-test
+	@test -n "$(DATA_DIR)" || { echo "make bench DATA_DIR=FOLDER, which holds cifar10/train/<class>/"; exit 2; }
+	for question in pipeline limit threads memory data; do \
+	  $(BIN)/python benchmarks/speed/$$question.py --data-dir "$(DATA_DIR)" || exit 1; \
+	done
+	for question in turnover control_plane reading start; do $(BIN)/python benchmarks/speed/$$question.py || exit 1; done
+	$(BIN)/python benchmarks/speed/speed_page.py
+
+# The one question that takes half an hour by itself: whole searches of five minutes.
+bench-whole-search: $(VENV)/.installed-test
+	@test -n "$(DATA_DIR)" || { echo "make bench-whole-search DATA_DIR=FOLDER, which holds cifar10/train/<class>/"; exit 2; }
+	$(BIN)/python benchmarks/speed/whole_search.py --data-dir "$(DATA_DIR)"
+	$(BIN)/python benchmarks/speed/speed_page.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

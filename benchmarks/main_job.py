@@ -24,6 +24,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "main_job.json"
 DIGITS = ["search", "digits", "--gpus", "0", "--workers", "2", "--trials", "24"]
+LIBRARIES = ("ray", "optuna", "torch", "torchvision", "redis")
 CIFAR10 = ["search", "cifar10", "--gpus", "0", "--trials", "8", "--max-epochs", "9"]
 
 
@@ -67,10 +68,18 @@ def circumstances() -> dict[str, Any]:
         "cpu": cpu_lines[0].split(": ")[1] if cpu_lines else platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in ("ray", "optuna", "torch", "torchvision", "redis")},
+        "versions": {name: version for name in LIBRARIES if (version := _version(name))},
         "commit": commit.stdout.strip(),
         "when": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+
+
+def _version(name: str) -> str | None:
+    """None if it is not installed: the benchmarks of training need no more than torch."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def main() -> None:

@@ -26,8 +26,9 @@ from typing import Any
 
 import scale_tables
 from main_job import circumstances
+from quiet import wait_for_quiet
 from scale_arithmetic import gpus_fed, spread, studies_carried
-from scale_bench import ENVIRONMENT, LOADS, ROOT, WANTED_PER_S, Bench, Extent, bench_in, cluster_cpu_s, wait_for_quiet
+from scale_bench import ENVIRONMENT, LOADS, ROOT, WANTED_PER_S, Bench, Extent, bench_in, cluster_cpu_s
 from scale_redis import appends_per_s, server
 from scale_tpe import suggestion_ms
 

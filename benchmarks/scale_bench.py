@@ -49,21 +49,6 @@ class Extent:
     patience_s: float
 
 
-def wait_for_quiet(patience_s: float) -> None:
-    """Wait until others leave most of the processors alone, but no longer than that."""
-    end_s = time.monotonic() + patience_s
-    while time.monotonic() < end_s:
-        before = idle_ticks()
-        time.sleep(1.0)
-        if idle_ticks() - before > 0.7 * os.sysconf("SC_CLK_TCK") * (os.cpu_count() or 1):
-            return
-
-
-def idle_ticks() -> int:
-    """How long all processors together had nothing to do so far."""
-    return int(Path("/proc/stat").read_text().split()[4])
-
-
 class Bench:
     """A Ray cluster and a Redis, and drivers on them."""
 
