@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
 from tests.factories import new_spec, new_trial
-from tuner.space import parse_space
+from tests.report.studies import detail_of, trial_of
+from tuner.enqueue import in_space
+from tuner.overrides import override
+from tuner.space import check_space, load_space, parse_space
 from tuner.study import Study
 from tuner.training.config import Hyperparameters, describe_range
 from tuner.training.dataspec import DataSpec
 from tuner.training.survey import survey
+from tuner.trialview import as_dict
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,7 +49,28 @@ def test_the_table_of_hyperparameters_is_that_of_the_program():
     assert [line for line in page.splitlines() if re.match(r"\| `\w+` \| (a |one of)", line)] == expected
 
 
-def test_the_example_of_the_format_is_a_valid_space():
+def test_the_examples_of_the_format_are_valid_spaces_and_configurations_in_one():
     page = (ROOT / "search_spaces" / "README.md").read_text()
-    (example,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
-    assert set(parse_space(example, source="README.md").dimensions) == {"lr", "dropout", "width", "norm"}
+    example, conditional, given = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    space = parse_space(example, source="README.md")
+    assert set(space.dimensions) == {"lr", "dropout", "width", "norm"}
+    assert len(parse_space(conditional, source="README.md").dimensions) == 4
+    assert len(in_space(tomllib.loads(given)["trial"], space)) == 2
+    (function,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict = {}
+    exec(function, names)  # noqa: S102 - of our own page
+    assert set(check_space(names["wide"](), source="README.md").dimensions) == {"width"}
+
+
+def test_the_examples_of_set_are_understood():
+    page = (ROOT / "search_spaces" / "README.md").read_text()
+    rows = page.split("| `--set` |")[1].split("\n\n")[0].splitlines()[2:]
+    texts = [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
+    assert len(texts) == 7
+    for text in texts:
+        override(load_space("digits"), [text])
+
+
+def test_the_keys_of_show_json_are_documented():
+    shown = set(as_dict(detail_of(trial_of(0, (0.5,))), 0)) - set(new_trial().as_dict())
+    assert documented_keys("tuner show NAME TRIAL --json") == shown

@@ -1,5 +1,6 @@
 """A real, small model, trained on the digits and exported: each file, and each way in which nothing must be left."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -16,37 +17,20 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.factories import new_spec
+from tests.trained import CONSTANTS, PARAMS, train
 from tuner import export
+from tuner.bundle import writing
+from tuner.bundle.checking import Parity, compare
 from tuner.errors import CheckpointError, ExportError, UsageError
-from tuner.export import FILES, Exported, Parity, export_best
+from tuner.export import FILES, Exported, export_best
 from tuner.exported_model import load_exported, write_onnx
-from tuner.study import Study, TrialRecord
 from tuner.training.config import Hyperparameters
-from tuner.training.data import load_training_data
 from tuner.training.dataspec import DataSpec
-from tuner.training.loop import TrialTrainer
 from tuner.training.testsplit import load_test_split
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PARAMS = {"lr": 0.1, "width": 8, "norm": "batch"}
-CONSTANTS = {"depth": 2, "batch_size": 64, "dropout": 0.1, "l2": 0.0}
 DATA = DataSpec(dataset="digits", data_dir="/nowhere")
-
-
-def train(data_spec, cache, storage):
-    """A study of two trials: number 0 was pruned, number 1 trained for two epochs."""
-    data = load_training_data(data_spec, cache, "cpu")
-    hp = Hyperparameters.from_params({**CONSTANTS, **PARAMS})
-    trainer = TrialTrainer(hp, data, max_epochs=2, seed=0, device="cpu")
-    values = [(epoch, trainer.run_epoch().score) for epoch in (1, 2)]
-    best = trainer.save(storage).best
-    spec = new_spec(data=data_spec, data_fingerprint=data.info.fingerprint, name="numbers", trials=2, max_epochs=2)
-    reason = {"kind": "asha", "rung": 1, "rank": 2, "peers": 1, "cutoff": 0.5}
-    pruned = TrialRecord(0, "pruned", reason, PARAMS, [(1, 0.1)], 1, "here:1", 1.0, None, None)
-    complete = TrialRecord(1, "complete", None, PARAMS, values, 1, "here:2", 2.5, best.as_dict(), best.as_dict())
-    return Study(spec, (pruned, complete), 2, None)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +90,7 @@ def test_what_is_returned_is_what_metrics_json_says(exported, study):
         kept["score"],
         metrics["accuracy"],
         metrics["f1"],
+        "model.onnx",
         Parity(**metrics["parity"]),
     )
     assert metrics["validation"] == {
@@ -128,7 +113,10 @@ def test_the_metrics_are_those_of_the_onnx_file_on_the_test_split(exported, stud
     assert list(metrics["per_class"]) == [str(digit) for digit in range(10)]
     assert (metrics["test_size"], metrics["test_source"]) == (359, "a fixed stratified 20% of scikit-learn's digits")
     assert metrics["sha256"] == {
-        "model.onnx": hashlib.sha256((exported.folder / "model.onnx").read_bytes()).hexdigest(),
+        **{
+            name: hashlib.sha256((exported.folder / name).read_bytes()).hexdigest()
+            for name in ("model.onnx", "weights.safetensors")
+        },
         "checkpoint": study.trials[1].best_checkpoint["sha256"],
     }
 
@@ -188,26 +176,27 @@ def test_config_json_has_what_rebuilds_the_network(exported):
 def test_the_snippet_of_the_model_card_runs_as_it_stands(exported, test_split, tmp_path):
     (snippet,) = re.findall(r"```python\n(.*?)```", (exported.folder / "README.md").read_text(), re.DOTALL)
     images, _ = test_split
-    # Three times as large and not square, so that the snippet has to resize and cut.
-    Image.fromarray(np.pad(images[0, :, :, 0].repeat(3, 0).repeat(3, 1), ((0, 0), (6, 6)))).save(
-        tmp_path / "picture.png"
-    )
-    (tmp_path / "model.onnx").symlink_to(exported.folder / "model.onnx")
+    Image.fromarray(images[0, :, :, 0]).save(tmp_path / "picture.png")
+    for name in ("model.onnx", "predict.py"):
+        (tmp_path / name).symlink_to(exported.folder / name)
     (tmp_path / "snippet.py").write_text(snippet)
     ran = subprocess.run([sys.executable, "snippet.py"], cwd=tmp_path, capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
-    first = ran.stdout.splitlines()[0]
     expected = run_onnx(exported.folder, images[:1])[0]
-    assert re.fullmatch(rf"{expected.argmax()}: [01]\.\d\d\d", first), first
+    best = {"class": str(expected.argmax()), "probability": float(expected.max())}
+    assert ran.stdout.startswith(f"picture.png [{best}, "), ran.stdout
 
 
-def test_the_exporter_says_nothing_but_progress_through_say(study, cache, tmp_path, capfd):
+def test_the_exporter_says_nothing_but_progress_through_say(study, exported, cache, tmp_path, capfd):
     lines = []
     export_best(study, tmp_path / "best", cache=cache, say=lines.append)
     kept = study.trials[1].best_checkpoint
-    assert lines == [
+    assert lines[:2] == [
         f"exporting trial 1, epoch {kept['epoch']} (val_accuracy {kept['score']:.4f})",
-        "comparing model.onnx with PyTorch on 359 test pictures",
+        "comparing model.onnx, weights.safetensors with PyTorch on 359 test pictures",
+    ]
+    assert [line.partition(" (PyTorch ")[0] for line in lines[2:]] == [
+        f"{name}: accuracy {metrics_of(exported)['accuracy']:.4f}" for name in ("model.onnx", "weights.safetensors")
     ]
     assert capfd.readouterr() == ("", "")
 
@@ -280,10 +269,11 @@ def test_a_data_set_that_changed_since_the_search_is_refused(study, cache, tmp_p
 def test_an_onnx_file_that_disagrees_with_pytorch_fails_the_export(study, cache, tmp_path, monkeypatch):
     def write_perturbed(path, classifier, input_shape, metadata):
         with torch.no_grad():
-            classifier.network[-1].bias[0] += 0.01
-        write_onnx(path, classifier, input_shape, metadata)
+            perturbed = copy.deepcopy(classifier)
+            perturbed.network[-1].bias[0] += 0.01
+        write_onnx(path, perturbed, input_shape, metadata)
 
-    monkeypatch.setattr(export, "write_onnx", write_perturbed)
+    monkeypatch.setattr(writing, "write_onnx", write_perturbed)
     line = refuses(ExportError, study, tmp_path / "best", cache)
     assert re.search(r"model\.onnx and PyTorch disagree .* differ by up to [\d.]+e-03 \(allowed are 0\.0001\)", line)
 
@@ -291,16 +281,16 @@ def test_an_onnx_file_that_disagrees_with_pytorch_fails_the_export(study, cache,
 def test_numbers_that_are_none_never_agree():
     nothing = np.full((2, 3), np.nan, np.float32)
     with pytest.raises(ExportError, match="differ by up to nan"):
-        export._compare(nothing, nothing)
+        compare("model.onnx", nothing, nothing)
 
 
 def test_another_class_is_accepted_only_between_classes_that_tie():
     pytorch = np.array([[0.50001, 0.49999], [0.9, 0.1]], np.float32)
     onnx_tie = np.array([[0.49999, 0.50001], [0.9, 0.1]], np.float32)
-    parity = export._compare(onnx_tie, pytorch)
+    parity = compare("model.onnx", onnx_tie, pytorch)
     assert (parity.images, parity.differing_argmax) == (2, 1)
     with pytest.raises(ExportError, match="1 of 2 pictures get another class"):
-        export._compare(np.array([[0.50001, 0.49999], [0.1, 0.9]], np.float32), pytorch)
+        compare("model.onnx", np.array([[0.50001, 0.49999], [0.1, 0.9]], np.float32), pytorch)
 
 
 # Where it is written
@@ -335,7 +325,7 @@ def test_force_never_deletes_a_folder_that_is_no_export(study, cache, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("mine")
     line = refuses(UsageError, study, tmp_path / "home", cache, force=True)
-    assert f"{tmp_path / 'home'} is not an earlier export (it has no model.onnx)" in line
+    assert f"{tmp_path / 'home'} is not an earlier export (it has no config.json)" in line
 
 
 def test_a_file_in_the_way_is_refused_even_with_force(study, cache, tmp_path):

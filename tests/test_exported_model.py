@@ -5,10 +5,11 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
+import safetensors.torch
 import torch
 
 from tuner.errors import ExportError
-from tuner.exported_model import build_classifier, load_exported, write_onnx, write_pytorch
+from tuner.exported_model import build_classifier, load_exported, write_config, write_onnx
 from tuner.training.config import Hyperparameters
 from tuner.training.models import build
 
@@ -36,6 +37,11 @@ def weights_of(hp, description):
     return build(hp, size, len(description["classes"])).state_dict()
 
 
+def write(folder, description, weights):
+    write_config(folder, description)
+    (folder / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
+
+
 def pictures(count, height=13, width=13, channels=3):
     return np.random.RandomState(0).randint(0, 256, (count, height, width, channels)).astype(np.uint8)
 
@@ -43,7 +49,7 @@ def pictures(count, height=13, width=13, channels=3):
 @pytest.fixture
 def written(tmp_path):
     description = description_of(PLAIN)
-    write_pytorch(tmp_path, description, weights_of(PLAIN, description))
+    write(tmp_path, description, weights_of(PLAIN, description))
     return tmp_path
 
 
@@ -64,7 +70,7 @@ def test_a_classifier_normalises_and_gives_probabilities():
 def test_each_kind_of_network_is_the_same_function_in_onnx_and_read_back(hp, tmp_path):
     description = description_of(hp)
     weights = weights_of(hp, description)
-    write_pytorch(tmp_path, description, weights)
+    write(tmp_path, description, weights)
     write_onnx(tmp_path / "model.onnx", build_classifier(description, weights), description["input"], {"a": "b"})
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     classifier = load_exported(tmp_path)

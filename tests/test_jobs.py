@@ -70,7 +70,8 @@ def test_a_job_is_this_very_program_with_nothing_that_a_shell_would_run(monkeypa
     monkeypatch.setenv("RAY_ADDRESS", "http://elsewhere:8265")
     arguments = ["search", "/data/$(touch x); 'y'", "--name", "a"]
     dashboard = Dashboard("http://head:8265", "token")
-    record = submit(dashboard, "a", arguments, space=new_space(), metadata={"study": "a"})
+    enqueue = ({"lr": 0.1},)
+    record = submit(dashboard, "a", arguments, space=new_space(), enqueue=enqueue, metadata={"study": "a"})
     job = FakeClient.submitted
     assert record == JobRecord("http://head:8265", job["submission_id"])
     assert record.submission_id.startswith("a-")
@@ -78,7 +79,7 @@ def test_a_job_is_this_very_program_with_nothing_that_a_shell_would_run(monkeypa
     assert "'/data/$(touch x); '\"'\"'y'\"'\"''" in job["entrypoint"]
     assert job["metadata"] == {"study": "a"}
     assert list(job["runtime_env"]["env_vars"]) == [JOB_VARIABLE]
-    assert ThisJob.from_json(job["runtime_env"]["env_vars"][JOB_VARIABLE]) == ThisJob(record, new_space())
+    assert ThisJob.from_json(job["runtime_env"]["env_vars"][JOB_VARIABLE]) == ThisJob(record, new_space(), enqueue)
     assert job["name"] == "tuner"
     assert {"__main__.py", "store/append.lua", "search_spaces/digits.toml", "training/loop.py"} <= set(job["files"])
     assert not [name for name in job["files"] if "__pycache__" in name]

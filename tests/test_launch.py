@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tuner import launch
+from tuner import launch, preparing
 from tuner.errors import Interrupted
 from tuner.request import SearchRequest
 from tuner.settings import Settings
@@ -32,7 +32,7 @@ def search(redis_client, tmp_path, cache, monkeypatch):
             yield Slots(count=1, cpus=1, gpus=0.0, threads=1), ""
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(launch, "_ray", ray)
+        monkeypatch.setattr(preparing, "ray_ready", ray)
         monkeypatch.setattr(launch, "_run", lambda *_args, **_kwargs: None)
         resources = Resources(gpus=0, workers=1)
         request = SearchRequest("digits", resources, storage=tmp_path, data_dir=tmp_path, name="one")

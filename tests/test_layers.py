@@ -22,12 +22,15 @@ HEAVY = {
     "onnxruntime",
     "safetensors",
     "optuna_dashboard",
+    "starlette",
+    "plotly",
 }
 
 # Path prefix -> heavy libraries it may import, the longest prefix counts. Everything else may import none.
 DOORS = {
     "store/": {"redis"},
     "store/journal.py": {"redis", "optuna"},
+    "store/merged.py": {"optuna"},
     "search/": {"ray", "optuna"},
     "search/driver.py": {"ray", "redis", "optuna"},
     "worker.py": {"ray", "torch"},
@@ -42,14 +45,32 @@ DOORS = {
     "dashboard.py": {"optuna", "optuna_dashboard"},
     "space.py": {"optuna"},
     "study.py": {"optuna"},
+    "inprocess.py": {"redis", "optuna"},
     "launch.py": {"redis"},
+    "preparing.py": {"redis"},
+    "dryrun.py": {"ray"},
+    "chosen.py": {"torch", "safetensors"},
     "cli/options.py": {"redis"},
     "training/": {"torch", "torchvision", "sklearn", "safetensors"},
     "training/config.py": set(),
     "training/dataspec.py": set(),
     "training/checkpoint_ref.py": set(),
+    "training/modelspec.py": set(),
     "doctor.py": {"torch"},
     "export": {"torch", "onnx", "onnxruntime", "safetensors"},
+    "report/record.py": {"redis", "optuna"},
+    "report/importance.py": {"optuna"},
+    "report/sizes.py": {"torch"},
+    "report/exported.py": {"torch"},
+    "report/page.py": {"plotly"},
+    "cli/looking.py": {"redis"},
+    "bundle/": {"onnxruntime"},
+    "bundle/explaining.py": {"torch"},
+    "bundle/writing.py": {"torch", "onnx", "onnxruntime", "safetensors"},
+    "bundle/checking.py": {"torch"},
+    "bundle/answering.py": {"starlette"},
+    "bundle/serving.py": {"ray", "starlette"},
+    "cli/serving.py": {"ray"},
 }
 # Path prefix -> packages of ours that it may not import.
 FORBIDDEN = {
@@ -57,6 +78,8 @@ FORBIDDEN = {
     "store/": ["tuner.search", "tuner.training", "tuner.worker", "tuner.study", "tuner.spec", "tuner.cli"],
     "search/": ["tuner.cli", "tuner.launch", "tuner.export", "tuner.progress"],
     "export": ["tuner.search", "tuner.store", "tuner.worker", "tuner.cli"],
+    "report/": ["tuner.search", "tuner.worker", "tuner.launch", "tuner.cli"],
+    "bundle/": ["tuner.search", "tuner.store", "tuner.worker", "tuner.cli"],
     "asha.py": ["tuner."],
     "": ["tuner.cli"],
 }

@@ -30,6 +30,28 @@ METRICS = {
     "parity": {"max_abs_difference": 2e-7, "images": 100, "differing_argmax": 0, "tolerance": 1e-4},
     "test_size": 100,
     "test_source": "the data set's own test/ folder",
+    "file": "model.onnx",
+    "machine": {"cpu": "a CPU", "threads": 1},
+    "models": {
+        "model.onnx": {
+            "format": "onnx",
+            "precision": "fp32",
+            "bytes": 1_250_000,
+            "accuracy": 0.75,
+            "accuracy_pytorch": 0.75,
+            "parity": {"max_abs_difference": 2e-7, "images": 100, "differing_argmax": 0, "tolerance": 1e-4},
+            "latency": {"1": {"median_ms": 0.5, "p99_ms": 0.75}, "64": {"median_ms": 20, "p99_ms": 31.25}},
+        },
+        "model-int8.onnx": {
+            "format": "onnx",
+            "precision": "int8",
+            "bytes": 330_000,
+            "accuracy": 0.74,
+            "accuracy_pytorch": 0.75,
+            "parity": {"max_abs_difference": 0.125, "images": 100, "differing_argmax": 3},
+            "latency": {"1": {"median_ms": 0.25, "p99_ms": 0.5}, "64": {"median_ms": 10, "p99_ms": 11}},
+        },
+    },
 }
 
 
@@ -51,6 +73,17 @@ def test_the_card_has_a_table_row_for_each_class_and_the_mean():
         "| dog\\|wolf | 0.4000 | 0.7000 | 0.5000 | 60 |",
         "| mean of the classes | 0.7000 | 0.6000 | 0.6500 | 100 |",
     ]
+
+
+def test_the_card_has_size_accuracy_and_speed_of_each_file():
+    rows = [line for line in card().splitlines() if line.startswith("| model")]
+    assert rows == [
+        "| model.onnx | fp32 | 1.25 | 0.7500 | 0.7500 | 2.0e-07 | 0.5 / 0.75 | 20 / 31.2 |",
+        "| model-int8.onnx | int8 | 0.33 | 0.7400 | 0.7500 | 1.2e-01 | 0.25 / 0.5 | 10 / 11 |",
+    ]
+    assert "(median / 99th percentile), on one core of a CPU." in card()
+    assert "- `model-int8.onnx`: the same in int8\n" in card()
+    assert "pt2" not in card()
 
 
 def test_the_card_tells_searched_hyperparameters_from_fixed_ones():

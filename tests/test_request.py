@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories import new_space
-from tuner.cli.options import parse_seconds
+from tuner.durations import parse_seconds
 from tuner.errors import UsageError
 from tuner.request import SearchRequest, default_space, new_spec
 from tuner.spec import Resources

@@ -8,6 +8,13 @@ from typer.testing import CliRunner
 from tuner.cli.spaces import show as spaces_show
 from tuner.cli.spaces import spaces
 from tuner.errors import UsageError
+from tuner.space import load_space
+
+CONDITIONAL = """
+[space]
+momentum = { type = "float", low = 0.5, high = 0.99, only_if = { optimizer = ["sgd", "adamw"] } }
+optimizer = { type = "choice", choices = ["sgd", "adamw", "adam"] }
+"""
 
 
 def show(*arguments: str) -> str:
@@ -34,11 +41,28 @@ def test_other_pictures_and_classes_may_be_named():
     assert "  dropout 0.25              5 x 3 x 64 " in printed
 
 
-def test_a_space_without_a_start_is_shown_at_the_defaults_for_pictures_that_somebody_names():
-    assert show("digits").endswith("\nits layers: tuner spaces show digits --input 32x32x3\n")
+def test_a_space_without_a_start_is_shown_at_the_defaults_for_pictures_that_somebody_names(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(CONDITIONAL)
+    assert show(str(file)).endswith(f"\nits layers: tuner spaces show {file} --input 32x32x3\n")
     assert "the network at the defaults of what is searched, for pictures of 8 x 8 x 1 in 10 classes:" in show(
-        "digits", "--input", "8x8x1"
+        str(file), "--input", "8x8x1"
     )
+
+
+def test_a_condition_is_shown_and_a_dimension_that_is_not_in_the_start_too(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(CONDITIONAL + '[start]\noptimizer = "adam"\n')
+    assert show(str(file)).splitlines()[:2] == [
+        "momentum: float from 0.5 to 0.99, only if optimizer is sgd or adamw",
+        "optimizer: one of sgd, adamw, adam; starts with adam",
+    ]
+
+
+@pytest.mark.parametrize("name", ["digits", "folder", "cifar10", "cifar10-small"])
+def test_the_spaces_of_data_sets_begin_with_a_configuration_made_by_hand(name):
+    space = load_space(name)
+    assert list(space.start) == list(space.dimensions)
 
 
 @pytest.mark.parametrize("text", ["28", "28x28", "28x28x2", "0x28x1", "28x28x1x1", "axbx1"])

@@ -57,4 +57,5 @@ def test_the_json_of_a_trial_has_no_paths():
         "worker": "here:1 (CPU)",
         "seconds": 1.235,
         "continues": None,
+        "enqueued": False,
     }

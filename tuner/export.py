@@ -6,73 +6,49 @@ Reads the study, never the driver. Imports torch: import this module where it is
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnxruntime
-import torch
-from numpy.typing import NDArray
-from torch import nn
-
-from tuner import __version__, modelcard
+from tuner.bundle.checking import Parity, machine, measure
+from tuner.bundle.formats import Formats
+from tuner.bundle.predictor import PREDICT_FILE, REQUIREMENTS_FILE, write_predictor
+from tuner.bundle.provenance import PROVENANCE_FILE, provenance, write_provenance
+from tuner.bundle.writing import calibration_pictures, write_variant
 from tuner.errors import CheckpointError, ExportError, UsageError
-from tuner.exported_model import (
-    CONFIG_FILE,
-    ONNX_FILE,
-    WEIGHTS_FILE,
-    build_classifier,
-    load_exported,
-    write_onnx,
-    write_pytorch,
-)
+from tuner.exported_files import CARD_FILE, LABELS_FILE, METRICS_FILE, sync, write_sources, write_texts
+from tuner.exported_model import CONFIG_FILE, build_classifier, write_config
+from tuner.retention import model_folder
 from tuner.spec import StudySpec
 from tuner.study import Study
 from tuner.training import checkpoint
-from tuner.training.cache import describe
+from tuner.training.cache import describe, open_cached
 from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.training.dataspec import DataInfo
 from tuner.training.metrics import classification_report
+from tuner.training.networks import open_network
+from tuner.training.own_model import BuildFunction, OwnNetwork
 from tuner.training.remarks import no_pictures
 from tuner.training.testsplit import load_test_split
 
-LABELS_FILE, METRICS_FILE, CARD_FILE = "labels.txt", "metrics.json", "README.md"
-FILES = (ONNX_FILE, WEIGHTS_FILE, CONFIG_FILE, LABELS_FILE, METRICS_FILE, CARD_FILE)
-"""All files of an export."""
+_MARKS = (CONFIG_FILE, LABELS_FILE, METRICS_FILE, CARD_FILE)
+"""By these a folder is known as an export, also one of an earlier version."""
+FILES = (*(variant.file for variant in Formats().variants), *_MARKS, PROVENANCE_FILE, PREDICT_FILE, REQUIREMENTS_FILE)
+"""All files of an export, unless other formats are asked for."""
 
-TOLERANCE = 1e-4
-# Larger ones were slower on CPUs, and take memory in proportion.
-_BATCH = 128
+_DEFAULT_FORMATS = Formats()
 _SCRATCH = ".export-"
 _REREADS = 5
 
 
 @dataclass(frozen=True)
-class Parity:
-    """How well onnxruntime and PyTorch agree on the test split.
-
-    max_abs_difference: of any probability. images: pictures compared. differing_argmax: pictures that get another
-    class; at most those whose two best classes are `tolerance` or less apart. tolerance: what is allowed.
-    """
-
-    max_abs_difference: float
-    images: int
-    differing_argmax: int
-    tolerance: float = TOLERANCE
-
-
-@dataclass(frozen=True)
 class Exported:
     """What was written to `folder`. epoch: 1-based; validation_score: in the study's metric; test_accuracy, test_f1
-    (macro): 0 to 1, of model.onnx."""
+    (macro): 0 to 1, of `file`; parity: of that with PyTorch."""
 
     folder: Path
     trial: int
@@ -80,6 +56,7 @@ class Exported:
     validation_score: float
     test_accuracy: float
     test_f1: float
+    file: str
     parity: Parity
 
 
@@ -89,18 +66,19 @@ def export_best(
     *,
     cache: Path,
     force: bool = False,
+    formats: Formats = _DEFAULT_FORMATS,
     say: Callable[[str], None],
     reread: Callable[[], Study] | None = None,
 ) -> Exported:
     """Write the best epoch of `study` to the folder `out`, which is then either a whole export or as it was before.
 
-    cache: folder of decoded data sets. force: replace an earlier export in `out`. say: gets lines of progress.
-    reread: reads the study anew; a search that still runs may have replaced the best weights since `study` was read.
-    An export that is killed leaves `out` as it was, or absent while it is replaced, and beside it a folder
-    `.<name>.export-...`, which the next export names.
+    cache: folder of decoded data sets. force: replace an earlier export in `out`. formats: the files that the model
+    becomes, each measured on the test split. say: gets lines of progress. reread: reads the study anew; a search that
+    still runs may have replaced the best weights since `study` was read. An export that is killed leaves `out` as it
+    was, or absent while it is replaced, and beside it a folder `.<name>.export-...`, which the next export names.
 
     Raises UsageError if `out` is a file, or a non-empty folder and not to be replaced; ExportError if the study has
-    nothing to export, its data set changed, ONNX and PyTorch disagree, or `out` cannot be written; CheckpointError if
+    nothing to export, its data set changed, a file and PyTorch disagree, or `out` cannot be written; CheckpointError if
     the weights are missing or damaged; DataError for an unreadable data set.
     """
     target = Path(os.path.realpath(out))
@@ -118,18 +96,22 @@ def export_best(
     if left_out:
         say(f"left out of the test split: {left_out}")
 
+    build = _own_function(study.spec)
     description, weights = trained.state, trained.group("model")
     assert description["classes"] == list(info.classes)
     assert description["input"] == dict(zip(("height", "width", "channels"), images.shape[1:], strict=True))
     try:
         with _replacing(target, force) as folder:
-            write_pytorch(folder, description, weights)
+            write_config(folder, description)
+            write_sources(folder, study.spec)
             metadata = {"classes": json.dumps(info.classes), "study": study.spec.name, "trial": str(trial)}
-            write_onnx(folder / ONNX_FILE, build_classifier(description, weights), description["input"], metadata)
-            say(f"comparing {ONNX_FILE} with PyTorch on {len(images)} test pictures")
-            probabilities = _run_onnx(folder / ONNX_FILE, images)
-            # From the files, not from memory: what is compared is what was written.
-            parity = _compare(probabilities, _run_pytorch(load_exported(folder), images))
+            classifier = build_classifier(description, weights, build)
+            cached = open_cached(study.spec.data, cache)
+            calibration = calibration_pictures(cached.images, cached.split(study.spec.data)[1])
+            for variant in formats.variants:
+                write_variant(folder, variant, classifier, description["input"], metadata, calibration)
+            models, probabilities = measure(folder, formats, build, classifier, images, labels, say)
+            file = formats.variants[0].file
             metrics = {
                 **classification_report(labels, probabilities.argmax(axis=1), info.classes),
                 "validation": {
@@ -138,16 +120,24 @@ def export_best(
                     "trial": trial,
                     "metric": study.spec.metric,
                 },
-                "parity": asdict(parity),
+                "file": file,
+                "parity": models[file]["parity"],
+                "models": models,
+                "machine": machine(),
                 "test_size": len(images),
                 "test_files_left_out": len(test.skipped),
                 "test_source": info.test_source,
-                "sha256": {ONNX_FILE: _sha256(folder / ONNX_FILE), "checkpoint": ref.sha256},
+                "sha256": {**{name: entry["sha256"] for name, entry in models.items()}, "checkpoint": ref.sha256},
             }
-            _write_texts(folder, study, info, description["hyperparameters"], metrics)
+            write_texts(folder, study, info, description, metrics)
+            write_provenance(folder, provenance(study, trial, ref, info, description))
+            if "onnx" in formats.names:
+                write_predictor(folder)
     except OSError as error:
         raise ExportError(f"cannot write the export to {out}: {error.strerror or error}") from error
-    return Exported(out, trial, ref.epoch, ref.score, metrics["accuracy"], metrics["f1"], parity)
+    return Exported(
+        out, trial, ref.epoch, ref.score, metrics["accuracy"], metrics["f1"], file, Parity(**metrics["parity"])
+    )
 
 
 def _check_target(target: Path, force: bool) -> None:
@@ -163,7 +153,7 @@ def _check_target(target: Path, force: bool) -> None:
         return
     if not force:
         raise UsageError(f"{target} is not empty: give another folder with --out, or replace it with --force")
-    missing = [name for name in FILES if name not in content]
+    missing = [name for name in _MARKS if name not in content]
     if missing:
         raise UsageError(
             f"{target} is not an earlier export (it has no {missing[0]}), and --force replaces nothing else: "
@@ -231,7 +221,7 @@ def _replacing(target: Path, force: bool) -> Iterator[Path]:
         yield new
         # After a power cut the folder's new name must not stand before its content does.
         for path in (*new.iterdir(), new):
-            _sync(path)
+            sync(path)
         # Again, for the export took a while.
         _check_target(target, force)
         try:
@@ -244,60 +234,10 @@ def _replacing(target: Path, force: bool) -> Iterator[Path]:
             raise
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _run_onnx(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(["probabilities"], {"images": part})[0] for part in _batches(images)])
-
-
-def _run_pytorch(classifier: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    with torch.inference_mode():
-        return np.concatenate([classifier(torch.from_numpy(part)).numpy() for part in _batches(images)])
-
-
-def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-
-
-def _compare(onnx: NDArray[np.float32], pytorch: NDArray[np.float32]) -> Parity:
-    """Compare probabilities (both N x K). Raises ExportError if they differ by more than the tolerance."""
-    difference = float(np.abs(onnx - pytorch).max())
-    chosen, expected = onnx.argmax(axis=1), pytorch.argmax(axis=1)
-    rows = np.arange(len(pytorch))
-    lead = pytorch[rows, expected] - pytorch[rows, chosen]
-    other_class = int((lead > TOLERANCE).sum())
-    # Not "difference > TOLERANCE", which is False for NaN.
-    if not difference <= TOLERANCE or other_class:
-        raise ExportError(
-            f"{ONNX_FILE} and PyTorch disagree on the test split, so nothing was written: probabilities differ by up "
-            f"to {difference:.1e} (allowed are {TOLERANCE:g}), {other_class} of {len(rows)} pictures get another "
-            f"class; try other versions of torch, onnxscript and onnxruntime"
-        )
-    return Parity(difference, len(rows), int((chosen != expected).sum()))
-
-
-def _write_texts(
-    folder: Path, study: Study, info: DataInfo, hyperparameters: dict[str, Any], metrics: dict[str, Any]
-) -> None:
-    versions = {"tuner": __version__, "torch": torch.__version__} | {
-        name: version(name) for name in ("onnx", "onnxruntime")
-    }
-    texts = {
-        LABELS_FILE: "".join(f"{name}\n" for name in info.classes),
-        METRICS_FILE: json.dumps(metrics, indent=2, allow_nan=False) + "\n",
-        CARD_FILE: modelcard.render(study, info, hyperparameters, metrics, versions),
-    }
-    for name, text in texts.items():
-        # Class names are names of folders, which need not be UTF-8.
-        (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _own_function(spec: StudySpec) -> BuildFunction | None:
+    """The user's function that builds the study's network; None if the network is another one."""
+    if spec.model is None or not spec.model.own:
+        return None
+    network = open_network(spec.model, model_folder(spec.storage, spec.name))
+    assert isinstance(network, OwnNetwork)
+    return network.function

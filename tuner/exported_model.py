@@ -20,13 +20,19 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from tuner.errors import ExportError, UsageError
+from tuner.errors import ExportError, UsageError, first_line
 from tuner.training.config import Hyperparameters
-from tuner.training.models import build
+from tuner.training.models import load_state
+from tuner.training.modelspec import ModelSpec
+from tuner.training.networks import FAMILY, Architecture
+from tuner.training.own_model import BuildFunction, OwnNetwork
+from tuner.training.transfer import TorchvisionNetwork
 
 FORMAT = 1
 CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE = "config.json", "weights.safetensors", "model.onnx"
 _CONFIG_KEYS = ("hyperparameters", "input", "classes", "mean", "std")
+# Of networks other than the built-in ones; no path of the machine that searched.
+_MODEL_KEYS = ("name", "sha256", "weights_sha256", "mean", "std")
 
 
 class PictureClassifier(nn.Module):
@@ -50,29 +56,55 @@ class PictureClassifier(nn.Module):
         return torch.softmax(self.network((pixels - self.mean) / self.std), dim=1)
 
 
-def build_classifier(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> PictureClassifier:
-    """Build the classifier that `description` (hyperparameters, input, classes, mean, std, as a checkpoint's JSON has
-    them) and `weights` (state dict of the network) define, in evaluation mode."""
+def build_classifier(
+    description: Mapping[str, Any], weights: Mapping[str, Tensor], build: BuildFunction | None = None
+) -> PictureClassifier:
+    """Build the classifier that `description` (hyperparameters, input, classes, mean, std, and of other networks than
+    the built-in ones model and params, as a checkpoint's JSON has them) and `weights` (state dict of the network)
+    define, in evaluation mode.
+
+    build: the function of a network of one's own. Raises ExportError if it is missing, and what it raises.
+    """
     shape = description["input"]
-    network = build(
+    network = _architecture(description.get("model"), build).build(
         Hyperparameters.from_params(description["hyperparameters"]),
+        description.get("params", {}),
         (shape["channels"], shape["height"], shape["width"]),
         len(description["classes"]),
     )
-    network.load_state_dict(dict(weights))
+    load_state(network, weights)
     return PictureClassifier(network, description["mean"], description["std"]).eval()
 
 
-def write_pytorch(folder: Path, description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Write `config.json` and `weights.safetensors`, from which `load_exported` rebuilds the classifier."""
+def _architecture(model: Mapping[str, Any] | None, build: BuildFunction | None) -> Architecture:
+    if model is None:
+        return FAMILY
+    spec = ModelSpec.from_dict(model)
+    if not spec.own:
+        return TorchvisionNetwork(spec)
+    if build is None:
+        raise ExportError(
+            f"the network is one of {spec.name}, which is code and not run unasked: import that function and give it, "
+            "load_exported(folder, function)"
+        )
+    return OwnNetwork(spec, build)
+
+
+def write_config(folder: Path, description: Mapping[str, Any]) -> None:
+    """Write `config.json`, which together with weights is what `load_exported` rebuilds the classifier from."""
     config = {"format": FORMAT, **{key: description[key] for key in _CONFIG_KEYS}}
+    if "model" in description:
+        config["model"] = {key: description["model"][key] for key in _MODEL_KEYS}
+        config["params"] = description["params"]
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / WEIGHTS_FILE).write_bytes(safetensors.torch.save(dict(weights)))
 
 
-def load_exported(folder: Path) -> PictureClassifier:
+def load_exported(folder: Path, build: BuildFunction | None = None, weights: str = WEIGHTS_FILE) -> PictureClassifier:
     """Rebuild an exported classifier on the CPU, in evaluation mode; it maps uint8 N x H x W x C to probabilities
     float32 N x K.
+
+    build: for a network of one's own, the function that was searched with; the export keeps its source in `model`.
+    weights: the file with the weights; those in half precision become float32 again.
 
     Raises ExportError if `folder` holds no export, a damaged one, or one that a newer version wrote.
     """
@@ -80,7 +112,7 @@ def load_exported(folder: Path) -> PictureClassifier:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         found = config["format"]
         if found == FORMAT:
-            return build_classifier(config, safetensors.torch.load((folder / WEIGHTS_FILE).read_bytes()))
+            return build_classifier(config, safetensors.torch.load((folder / weights).read_bytes()), build)
     except OSError as error:
         raise ExportError(f"{folder} holds no exported model: {error.strerror} ({error.filename})") from error
     # RuntimeError is what load_state_dict raises for weights of another network.
@@ -96,20 +128,24 @@ def write_onnx(
     """Write one ONNX file, weights inside: input `images` uint8 N x H x W x C, output `probabilities` float32 N x K,
     any N.
 
-    input_shape: height, width, channels. metadata: becomes the model's metadata_props.
+    input_shape: height, width, channels. metadata: becomes the model's metadata_props. Raises ExportError if the
+    network does something that has no counterpart in ONNX.
     """
     # Two pictures: torch.export takes a size of 1 for a constant.
     example = torch.zeros((2, input_shape["height"], input_shape["width"], input_shape["channels"]), dtype=torch.uint8)
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            classifier,
-            (example,),
-            input_names=["images"],
-            output_names=["probabilities"],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            dynamo=True,
-            verbose=False,
-        )
+    try:
+        with quiet_exporter():
+            program = torch.onnx.export(
+                classifier,
+                (example,),
+                input_names=["images"],
+                output_names=["probabilities"],
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # of the exporter's stages; a network of the user's may do anything
+        raise ExportError(f"the network cannot be written as ONNX: {_cause(error)}; --debug shows more") from error
     assert program is not None, "the dynamo exporter returns a program"
     model = program.model_proto
     # The exporter notes for each node the source lines it came from, with the paths of this machine.
@@ -120,8 +156,15 @@ def write_onnx(
     path.write_bytes(model.SerializeToString())
 
 
+def _cause(error: BaseException) -> str:
+    """What made the exporter fail: its own texts are pages on how to report it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 @contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """The exporter reports its progress by print, warnings and loggers, which differ from version to version; what
     goes wrong it raises."""
     before = logging.root.manager.disable

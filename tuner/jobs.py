@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -51,14 +51,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ThisJob:
-    """What a driver that was submitted is told: the job that it is, and the search space of a file elsewhere."""
+    """What a driver that was submitted is told: the job that it is, and what files elsewhere hold.
+
+    space: the search space, enqueue: the configurations to try first.
+    """
 
     record: JobRecord
     space: Space | None
+    enqueue: tuple[dict[str, Any], ...] = ()
 
     def to_json(self) -> str:
         space = None if self.space is None else self.space.as_dict()
-        return json.dumps({"record": asdict(self.record), "space": space})
+        return json.dumps({"record": asdict(self.record), "space": space, "enqueue": self.enqueue})
 
     @classmethod
     def from_json(cls, text: str) -> ThisJob:
@@ -66,7 +70,11 @@ class ThisJob:
         try:
             content = json.loads(text)
             space = content["space"]
-            return cls(JobRecord(**content["record"]), None if space is None else Space.from_dict(space))
+            return cls(
+                JobRecord(**content["record"]),
+                None if space is None else Space.from_dict(space),
+                tuple(content["enqueue"]),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{JOB_VARIABLE} is set, but not by tuner ({first_line(error)}): unset it") from None
 
@@ -106,23 +114,32 @@ def url_for_cluster(url: str | None, address: str) -> str:
 
 
 def submit(
-    dashboard: Dashboard, name: str, arguments: Sequence[str], *, space: Space | None, metadata: Mapping[str, str]
+    dashboard: Dashboard,
+    name: str,
+    arguments: Sequence[str],
+    *,
+    space: Space | None,
+    enqueue: tuple[dict[str, Any], ...] = (),
+    sources: Mapping[str, bytes] | None = None,
+    metadata: Mapping[str, str],
 ) -> JobRecord:
     """Submit `python -m tuner ARGUMENTS` as a job that is named after the study `name`; it starts in its own time.
 
-    This very program travels with it, whatever the cluster has; its libraries must be there. `space`: of a file of this
-    machine. Raises UsageError for a space that is too large to travel, ClusterError if Ray does not take the job.
+    This very program travels with it, whatever the cluster has; its libraries must be there. `space`, `enqueue`: of
+    files of this machine. `sources`: of the user's network, path -> content, which the job finds in its current folder.
+    Raises UsageError if they are too large to travel, ClusterError if Ray does not take the job.
     """
     record = JobRecord(dashboard.address, f"{name}-{secrets.token_hex(3)}")
-    this_job = ThisJob(record, space).to_json()
+    this_job = ThisJob(record, space, enqueue).to_json()
     if len(this_job) > _LARGEST_SPACE:
         raise UsageError(
-            f"the search space has {len(this_job)} characters; at most {_LARGEST_SPACE} travel to a cluster"
+            f"the search space and what is enqueued have {len(this_job)} characters; at most {_LARGEST_SPACE} travel "
+            "to a cluster"
         )
     # Ray would submit to these, whatever address it is given.
     for variable in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):
         os.environ.pop(variable, None)
-    with warnings.catch_warnings(), _packed_program() as package:
+    with warnings.catch_warnings(), _packed_program() as package, _packed(sources or {}) as folder:
         warnings.simplefilter("ignore", FutureWarning)
         from ray.job_submission import JobSubmissionClient
 
@@ -134,7 +151,7 @@ def submit(
             client.submit_job(
                 entrypoint=shlex.join(["python", "-m", "tuner", *arguments]),
                 submission_id=record.submission_id,
-                runtime_env={"py_modules": [str(package)], "env_vars": {JOB_VARIABLE: this_job}},
+                runtime_env={"py_modules": [str(package)], "env_vars": {JOB_VARIABLE: this_job}, **folder},
                 metadata=dict(metadata),
             )
         except Exception as error:  # of requests, of Ray, and RuntimeError for what the server says
@@ -151,6 +168,20 @@ def _packed_program() -> Iterator[Path]:
             found = Path(str(importlib.import_module(module).__file__)).parent
             shutil.copytree(found, place, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), dirs_exist_ok=True)
         yield package
+
+
+@contextmanager
+def _packed(sources: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
+    """What a runtime environment says for the job to start in a folder with these files; nothing without any."""
+    if not sources:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="tuner-job-") as folder:
+        for path, content in sources.items():
+            target = Path(folder, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        yield {"working_dir": folder}
 
 
 @dataclass(frozen=True)

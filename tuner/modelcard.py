@@ -6,26 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuner.bundle.opening import ONNX_FILE
 from tuner.study import Study
 from tuner.training.dataspec import DataInfo
+from tuner.training.modelspec import ModelSpec
 
 _SNIPPET = """\
-import json
+from pathlib import Path
 
-import numpy as np
-import onnxruntime
-from PIL import Image, ImageOps
+from predict import Classifier, top
 
-session = onnxruntime.InferenceSession("model.onnx")
-classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-
-picture = ImageOps.exif_transpose(Image.open("picture.png")).convert("{mode}")
-picture = ImageOps.fit(picture, ({width}, {height}), Image.Resampling.BILINEAR)
-images = np.asarray(picture, dtype=np.uint8).reshape(1, {height}, {width}, {channels})
-
-(probabilities,) = session.run(["probabilities"], {{"images": images}})
-for index in probabilities[0].argsort()[::-1][:3]:
-    print(f"{{classes[index]}}: {{probabilities[0][index]:.3f}}")
+classifier = Classifier(Path("model.onnx"))
+for path, probabilities, error in classifier.predict([Path("picture.png")]):
+    print(path, error or top(probabilities, classifier.classes, 3))
 """
 
 
@@ -44,12 +37,13 @@ def render(
     kind = "grey" if info.channels == 1 else "RGB"
     sections = [
         f"# {study.spec.name}: pictures of {_text(info.name)} in {len(info.classes)} classes",
-        f"A convolutional network that tells {len(info.classes)} classes of {info.height} x {info.width} {kind} "
+        f"{_network(study)} that tells {len(info.classes)} classes of {info.height} x {info.width} {kind} "
         f"pictures apart. It is the best of a hyperparameter search with tuner. On the test split it has accuracy "
         f"{metrics['accuracy']:.4f} and macro F1 {metrics['f1']:.4f}.",
-        *_how_to_run(info),
+        *_how_to_run(study.spec.model, metrics["models"]),
         *_data(info, metrics),
         *_results(metrics),
+        *_speed(metrics),
         *_hyperparameters(hyperparameters, study.spec.space.dimensions),
         *_search(study),
         "## Made with",
@@ -58,24 +52,77 @@ def render(
     return "\n\n".join(sections) + "\n"
 
 
-def _how_to_run(info: DataInfo) -> list[str]:
-    mode = "L" if info.channels == 1 else "RGB"
-    snippet = _SNIPPET.format(mode=mode, height=info.height, width=info.width, channels=info.channels)
+def _network(study: Study) -> str:
+    """What kind of network it is, and what it began with."""
+    model = study.spec.model
+    if model is None:
+        return "A convolutional network"
+    if model.own:
+        kept = f", whose source is in `model/` (SHA-256 {model.sha256[:12]}...)," if model.files else ""
+        return f"A network built by the function `{model.name}`{kept}"
+    if not model.weights:
+        return f"torchvision's network `{model.function}`"
+    # The path of a file is of the searcher's machine and nobody else's business.
+    return (
+        f"torchvision's network `{model.function}`, fine-tuned from the weights `{_text(Path(model.weights).name)}` "
+        f"(SHA-256 {model.weights_sha256[:12]}...),"
+    )
+
+
+def _how_to_run(model: ModelSpec | None, files: Mapping[str, Any]) -> list[str]:
+    load = f"load_exported(folder, {model.function})" if model is not None and model.own else "load_exported(folder)"
+    source = ["`model/`: the source of the network"] if model is not None and model.own and model.files else []
+    told = {
+        "model.onnx": "input `images`, uint8 N x height x width x channels; output `probabilities`, float32 N x "
+        "classes; the normalisation is inside; its metadata name the classes, the study and the trial",
+        "model.pt2": "the same function for PyTorch, without the code of the network: "
+        "`torch.export.load(file).module()`",
+        "weights.safetensors": f"the weights for PyTorch; `tuner.exported_model.{load}` gives the same function as an "
+        "`nn.Module`, with what `config.json` says",
+    }
+    without_tuner = [
+        "In this folder; files and folders of pictures, of any size, mode and format:",
+        "```sh\npip install -r requirements.txt\npython predict.py picture.png\n```",
+        "The same in a program of yours:",
+        f"```python\n{_SNIPPET}```",
+    ]
     return [
         "## Run it",
-        "With `pip install onnxruntime pillow`, in this folder, on a file `picture.png`:",
-        f"```python\n{snippet}```",
-        "Any number of pictures can go in at once; the normalisation is inside the model. In PyTorch, "
-        "`tuner.exported_model.load_exported(folder)` gives the same function as an `nn.Module`.",
+        *(without_tuner if ONNX_FILE in files else []),
         _bullets(
             [
-                "`model.onnx`: input `images`, uint8 N x height x width x channels; output `probabilities`, float32 "
-                "N x classes; its metadata name the classes, the study and the trial",
-                "`weights.safetensors`, `config.json`: the same model for PyTorch",
+                *(f"`{name}`: {text}" for name, text in told.items() if name in files),
+                *(f"`{name}`: the same in {entry['precision']}" for name, entry in files.items() if name not in told),
+                *source,
                 "`labels.txt`: the classes in the order of the probabilities, one a line",
                 "`metrics.json`: all numbers of this page, the confusion matrix, and checksums",
+                "`provenance.json`: where this comes from: study, parameters, seeds, data, versions, commit",
             ]
         ),
+    ]
+
+
+def _speed(metrics: Mapping[str, Any]) -> list[str]:
+    sizes = list(next(iter(metrics["models"].values()))["latency"])
+    header = ["file", "precision", "MB", "accuracy", "PyTorch's", "largest difference"]
+    rows = [
+        [
+            name,
+            entry["precision"],
+            f"{entry['bytes'] / 1e6:.2f}",
+            f"{entry['accuracy']:.4f}",
+            f"{entry['accuracy_pytorch']:.4f}",
+            f"{entry['parity']['max_abs_difference']:.1e}",
+            *(f"{entry['latency'][size]['median_ms']:.3g} / {entry['latency'][size]['p99_ms']:.3g}" for size in sizes),
+        ]
+        for name, entry in metrics["models"].items()
+    ]
+    return [
+        "## Size and speed",
+        _table([*header, *(f"ms for {size}" for size in sizes)], rows),
+        "Accuracy is that on the whole test split, beside that of the trained network in PyTorch; the largest "
+        "difference is that of any probability. Milliseconds are those of one call with so many decoded pictures "
+        f"(median / 99th percentile), on one core of {_text(metrics['machine']['cpu'])}.",
     ]
 
 
@@ -86,8 +133,8 @@ def _data(info: DataInfo, metrics: Mapping[str, Any]) -> list[str]:
         f"{_text(info.name)}: {info.train_size} pictures to train on, {info.val_size} to validate, "
         f"{metrics['test_size']} to test. The test split is {_text(metrics['test_source'])}.",
         f"Pictures were made {colours}, their shorter side was resized to {min(info.height, info.width)} pixels "
-        f"(bilinear), and the centre of {info.height} x {info.width} was cut out, as the code above does. Give the "
-        f"model pictures that were treated the same way.",
+        f"(bilinear), and the centre of {info.height} x {info.width} was cut out; transparent pixels are white, 16 "
+        "bits become 8, EXIF rotation is undone.",
         "Classes: " + ", ".join(_text(name) for name in info.classes) + ".",
     ]
 
@@ -108,7 +155,7 @@ def _results(metrics: Mapping[str, Any]) -> list[str]:
         "The winner was chosen by its validation score, on one training run of each configuration: a second run "
         "would score somewhat differently, and the validation score of the best of many is too high on average. The "
         "test split played no part in the search; it was read once, for this card.",
-        f"These numbers are those of `model.onnx` under onnxruntime. On {parity['images']} test pictures its "
+        f"These numbers are those of `{metrics['file']}`. On {parity['images']} test pictures its "
         f"probabilities differ from PyTorch's by at most {parity['max_abs_difference']:.1e}.",
     ]
 

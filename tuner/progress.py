@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live table in a terminal, plain lines anywhere else."""
+"""What a person sees while a search runs: a live table in a terminal or a notebook, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tuner.notebook import NotebookTable, in_notebook
 from tuner.spec import StudySpec
 from tuner.study import Best, TrialRecord, best_of
 
@@ -106,6 +107,18 @@ class SearchView:
             parts.append(f"about {format_seconds(left_s)} left")
         return ", ".join(parts)
 
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings, and the rows of the trials that matter now: the running ones, then those that changed last."""
+        names = list(self.spec.space.dimensions)
+        rows = []
+        newest = self.trials()[::-1]
+        for trial in sorted(newest, key=lambda trial: trial.state != "running")[:TABLE_ROWS]:
+            epoch, score = trial.values[-1] if trial.values else (0, None)
+            row = [str(trial.number), trial.state, f"{epoch}/{trial.max_epochs or self.spec.max_epochs}"]
+            row += ["" if score is None else f"{score:.4f}"]
+            rows.append([*row, *(format_value(trial.params.get(name, "")) for name in names), describe_end(trial)])
+        return ["trial", "state", "epoch", "score", *names, "why it ended"], rows
+
 
 class PlainLines:
     """One line for each trial that starts or ends, and for a report after a while of silence; for logs and pipes."""
@@ -125,7 +138,8 @@ class PlainLines:
         """Print the start and the end of trials; all reports in between would drown them."""
         self._view.change(trial)
         if trial.state == "running" and not trial.values:
-            self._line(f"trial {trial.number} starts: {format_params(trial.params)}")
+            given = " (enqueued)" if trial.enqueued else ""
+            self._line(f"trial {trial.number} starts{given}: {format_params(trial.params)}")
         elif trial.state == "queued":
             self._line(f"trial {trial.number} goes back to the queue after attempt {trial.attempt}")
         elif trial.state != "running" or self._view.clock() - self._spoke_s >= SILENCE_S:
@@ -168,31 +182,26 @@ class LiveTable:
     def render(self) -> RenderableType:
         """The table as it is now."""
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("trial", "state", "epoch", "score"):
+        headings, rows = self._view.table()
+        for heading in headings[:-1]:
             table.add_column(heading, justify="right" if heading != "state" else "left", no_wrap=True)
-        for name in self._view.spec.space.dimensions:
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("why it ended", overflow="ellipsis", no_wrap=True)
-        newest = self._view.trials()[::-1]
-        for trial in sorted(newest, key=lambda trial: trial.state != "running")[:TABLE_ROWS]:
-            epoch, score = trial.values[-1] if trial.values else (0, None)
-            table.add_row(
-                str(trial.number),
-                Text(trial.state, style=_STYLES[trial.state]),
-                f"{epoch}/{trial.max_epochs or self._view.spec.max_epochs}",
-                "" if score is None else f"{score:.4f}",
-                *(format_value(trial.params.get(name, "")) for name in self._view.spec.space.dimensions),
-                describe_end(trial),
-            )
+        table.add_column(headings[-1], overflow="ellipsis", no_wrap=True)
+        for number, state, *rest in rows:
+            table.add_row(number, Text(state, style=_STYLES[state]), *rest)
         lines: list[RenderableType] = [table, Text(self._view.summary(), style="bold")]
         if self._stopping:
             lines.append(Text(self._stopping, style="yellow"))
         return Group(*lines)
 
 
-def progress_for(
-    console: Console, spec: StudySpec, trials: Iterable[TrialRecord], trials_wanted: int
-) -> LiveTable | PlainLines:
-    """The live table if `console` is a terminal, else plain lines."""
+Display = LiveTable | NotebookTable | PlainLines
+
+
+def progress_for(console: Console, spec: StudySpec, trials: Iterable[TrialRecord], trials_wanted: int) -> Display:
+    """The live table if `console` is a terminal; one for notebooks if it speaks in one; else plain lines."""
     view = SearchView(spec, trials, trials_wanted, time.monotonic)
-    return LiveTable(console, view) if console.is_terminal else PlainLines(console, view)
+    if console.is_terminal:
+        return LiveTable(console, view)
+    if in_notebook() and not console.quiet:
+        return NotebookTable(view)
+    return PlainLines(console, view)

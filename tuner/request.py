@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tuner import asha
-from tuner.space import Space
+from tuner.enqueue import in_space
+from tuner.errors import UsageError
+from tuner.overrides import override
+from tuner.space import Space, load_space
 from tuner.spec import Resources, StudySpec
 from tuner.store.identity import user_name
 from tuner.training.dataspec import DataSpec
+from tuner.training.modelspec import is_own
 
 DEFAULT_TRIALS = 32
 DEFAULT_MAX_EPOCHS = 27
 SMALL_SPACE = "cifar10-small"
+TRANSFER_SPACE = "transfer"
 
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What `tuner search` was asked for; None leaves a choice to the space file or to the defaults."""
+    """What `tuner search` was asked for; None leaves a choice to the space file or to the defaults.
+
+    overrides: texts as of `--set`, see `tuner.overrides`.
+    enqueue: configurations to try first, each with values for some or all dimensions.
+    warm_start: an earlier study in the same store, for the sampler to learn from.
+    model: the network, see `tuner.training.modelspec`; before that of the space file.
+    profile: trace an epoch for a viewer.
+    log: where else epochs are written to: "tensorboard", "mlflow".
+    pretrained: begin with torchvision's published weights; weights: with those of this file.
+    """
 
     dataset: str
     resources: Resources
     storage: Path
     data_dir: Path
-    space: str | None = None
+    space: str | Space | None = None
     trials: int | None = None
     max_epochs: int | None = None
     time_budget_s: float | None = None
@@ -38,6 +54,39 @@ class SearchRequest:
     insecure: bool = False
     strict_gpus: bool = False
     strict_data: bool = False
+    overrides: tuple[str, ...] = ()
+    enqueue: tuple[dict[str, Any], ...] = ()
+    warm_start: str | None = None
+    model: str | None = None
+    pretrained: bool = False
+    weights: Path | None = None
+    profile: bool = False
+    sampler: str = "tpe"
+    log: tuple[str, ...] = ()
+
+
+def chosen_space(request: SearchRequest) -> Space | None:
+    """The space that the request names, for the network that it names; None if the hardware is to choose.
+
+    Raises UsageError if it cannot be used, or if a network of one's own comes without one.
+    """
+    model = request.model or ""
+    if request.space is None:
+        if is_own(model):
+            raise UsageError(
+                f"--model {model} needs --space FILE: a search space with the parameters of your function in [space] "
+                "or [constants]"
+            )
+        return load_space(TRANSFER_SPACE, model) if model else None
+    if isinstance(request.space, str):
+        return load_space(request.space, model)
+    return Space.from_dict({**request.space.as_dict(), "model": model}) if model else request.space
+
+
+def resources_changed(**named: int | None) -> Callable[[Resources], Resources]:
+    """What replaces those of a study's resources that were named anew, the ones that are not None."""
+    changes = {key: value for key, value in named.items() if value is not None}
+    return lambda resources: replace(resources, **changes)
 
 
 def default_space(dataset: str, *, gpus: bool) -> str:
@@ -47,6 +96,22 @@ def default_space(dataset: str, *, gpus: bool) -> str:
     if not gpus:
         return SMALL_SPACE if dataset == "cifar10" else "folder"
     return "cifar10" if dataset in ("cifar10", "cifar100", "svhn") else "folder"
+
+
+def overridden(request: SearchRequest, space: Space | None) -> tuple[Space | None, list[str]]:
+    """The chosen space as the `--set`s of the request make it, and notes on what else that changed.
+
+    Without a space, which the hardware chooses later, only looks whether they fit. Raises UsageError if they do not, or
+    if what was asked for contradicts itself.
+    """
+    if request.fixed and (request.enqueue or request.warm_start):
+        option = "--enqueue" if request.enqueue else "--warm-start"
+        raise UsageError(f"--fixed trains the space's [start] and nothing else: leave out {option}")
+    if space is not None:
+        return override(space, request.overrides)
+    for gpus in (True, False):
+        override(load_space(default_space(request.dataset, gpus=gpus)), request.overrides)
+    return None, []
 
 
 def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str, space: Space) -> StudySpec:
@@ -71,6 +136,9 @@ def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str
         resources=request.resources,
         keep_all=request.keep_all,
         created_by=user_name(),
+        enqueued=in_space(request.enqueue, space),
+        sampler=request.sampler,
+        log=request.log,
     )
 
 

@@ -15,6 +15,16 @@ def study_folder(storage: str, study: str) -> Path:
     return Path(storage) / study
 
 
+def model_folder(storage: str, study: str) -> Path:
+    """Where a study keeps what its network is made from, if that is not the built-in one."""
+    return study_folder(storage, study) / "model"
+
+
+def trace_file(storage: str, study: str) -> Path:
+    """Where `--profile` puts the trace of an epoch."""
+    return study_folder(storage, study) / "trace.json.gz"
+
+
 def trial_folder(storage: str, study: str, number: int) -> Path:
     """Where the checkpoints of a trial are, a folder for each attempt."""
     return study_folder(storage, study) / f"trial-{number:05d}"

@@ -59,5 +59,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def absolute(path: str | Path | None, default: Path) -> Path:
+    """`path` made absolute against the current folder, or `default`: workers have another current folder."""
+    return default if path is None else Path(path).expanduser().absolute()
+
+
 def _is_on(value: str | None) -> bool:
     return (value or "").strip().lower() not in ("", "0", "false", "no", "off")

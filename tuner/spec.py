@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tuner import asha
 from tuner.asha import Direction
+from tuner.configurations import check_configuration
 from tuner.errors import StoreError, UsageError, first_line
+from tuner.evidence import Evidence
 from tuner.space import Space
+from tuner.training.config import Hyperparameters, Value
 from tuner.training.dataspec import DataSpec
+from tuner.training.modelspec import ModelSpec
 
 FORMAT = 1
+LOGS = ("tensorboard", "mlflow")
+SAMPLERS = ("tpe", "mfgp", "random")
 
 
 # What JSON must hold for each plain field of a stored spec.
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "data_fingerprint", "metric", "direction", "storage", "created_by"), str),
     **dict.fromkeys(("trials", "max_epochs", "grace_period", "reduction_factor", "seed"), int),
+    **dict.fromkeys(("warm_start", "sampler"), str),
     "time_budget_s": (int, float, type(None)),
     "keep_all": bool,
 }
@@ -50,6 +58,10 @@ class StudySpec:
     data_fingerprint: sha256 of what the training side of the data set consisted of when the study was created.
     storage: folder of the checkpoints, the same on all machines; the study has a folder of its own in it.
     keep_all: keep the checkpoints of pruned and failed trials too.
+    enqueued: configurations that the user wants to be tried first; what one lacks is sampled.
+    warm_start, evidence: an earlier study, and its trials for the sampler, and for nothing else.
+    model: the network; None: the built-in family.
+    sampler: what suggests configurations, one of `SAMPLERS`, see `tuner.search.samplers`.
     time_budget_s: seconds of wall clock after which one run of the driver stops; None is without limit.
     Raises UsageError for numbers out of range.
     """
@@ -70,16 +82,46 @@ class StudySpec:
     resources: Resources = field(default_factory=Resources)
     keep_all: bool = False
     created_by: str = ""
+    enqueued: tuple[dict[str, Value], ...] = ()
+    warm_start: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    log: tuple[str, ...] = ()
+    model: ModelSpec | None = None
+    sampler: str = "tpe"
 
     def __post_init__(self) -> None:
         for key, low in (("trials", 1), ("max_epochs", 1), ("grace_period", 1), ("reduction_factor", 2)):
             value = getattr(self, key)
             if value < low:
                 raise UsageError(f"{key.replace('_', '-')} = {value} is too small: it must be at least {low}")
+        for name in self.log:
+            if name not in LOGS:
+                raise UsageError(f"log = {name!r} is not known: it must be {' or '.join(LOGS)}")
+        if self.sampler not in SAMPLERS:
+            raise UsageError(f"sampler = {self.sampler!r} is not known: it must be {', '.join(SAMPLERS)}")
         if self.direction not in ("maximize", "minimize"):
             raise UsageError(f"direction = {self.direction!r} must be maximize or minimize")
         if self.time_budget_s is not None and self.time_budget_s <= 0:
             raise UsageError(f"time-budget = {self.time_budget_s:g} s must be above 0")
+
+    @property
+    def first_configurations(self) -> list[dict[str, Value]]:
+        """What is tried before the sampler is asked: the user's configurations, then the space's own first one."""
+        start = self.space.start
+        return [*self.enqueued, *([start] if start and start not in self.enqueued else [])]
+
+    def all_params(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """A trial's `params` with the constants of the space: what defines its network and its training."""
+        return {**self.space.constants, **params}
+
+    def hyperparameters(self, params: Mapping[str, Value]) -> Hyperparameters:
+        """All hyperparameters of a trial. Raises UsageError for one that is out of range."""
+        own_network = self.model is not None and self.model.own
+        return Hyperparameters.from_params(self.all_params(params), own_network=own_network)
+
+    def training_seed(self, number: int) -> int:
+        """Of the initial weights, the order of the pictures and their augmentation in trial `number`."""
+        return self.seed * 1_000_003 + number
 
     def rungs(self, max_epochs: int | None = None) -> tuple[int, ...]:
         """Epochs at which ASHA compares trials of up to `max_epochs`, by default the spec's."""
@@ -105,10 +147,30 @@ class StudySpec:
             data = DataSpec.from_dict(content.pop("data"))
             space = Space.from_dict(content.pop("space"))
             resources = Resources(**content.pop("resources"))
+            # Studies from before there were such have none.
+            content.setdefault("warm_start", "")
+            content.setdefault("sampler", "tpe")
+            given = [
+                check_configuration(values, space.dimensions, complete=False) for values in content.pop("enqueued", [])
+            ]
+            model = content.pop("model", None)
+            evidence = [Evidence.from_dict(row) for row in content.pop("evidence", [])]
+            for known in evidence:
+                check_configuration(known.params, space.dimensions, complete=False)
+            log = content.pop("log", [])
             for key, kinds in _KINDS.items():
                 if not isinstance(content[key], kinds):
                     raise TypeError(f"{key} = {content[key]!r}")
-            return cls(data=data, space=space, resources=resources, **content)
+            return cls(
+                data=data,
+                space=space,
+                resources=resources,
+                enqueued=tuple(given),
+                evidence=tuple(evidence),
+                log=tuple(log),
+                model=None if model is None else ModelSpec.from_dict(model),
+                **content,
+            )
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             what = f"{type(error).__name__}: {first_line(error)}"
             raise StoreError(f"the study's spec in the store is not one of this program: {what}") from None

@@ -7,12 +7,13 @@ Trials stand in Optuna's journal with Optuna's states; what Optuna has no word f
 | `life` | number of the driver's life in which it was launched, 0 once it waits again; see `LIFE` |
 | `attempt` | 1 for the first start of the trial on a worker, + 1 with each later one |
 | `losses` | how many attempts ended because the worker or its machine went away |
-| `report:<epoch>` | `Report.details` and {attempt}; the score is the intermediate value |
+| `report:<epoch>` | `Report.details` and {attempt, recorded_s}; the score is the intermediate value |
 | `checkpoint` | {path, sha256, epoch, score} of the newest checkpoint that training can go on from |
 | `previous_checkpoint` | the one before it, should its file be damaged |
 | `best_checkpoint` | the same of the weights with the best score so far |
 | `reason` | why it ended before its last epoch: {kind, ...}, see `TrialRecord.reason` |
 | `max_epochs` | after how many epochs it is complete; the spec's if absent |
+| `enqueued` | true if its configuration was given by `--enqueue` |
 | `continues`, `continued_from` | the trial whose training it goes on with, and after which epoch |
 | `restarts` | one line each time an attempt went back: a damaged checkpoint, or no memory for whole batches |
 """
@@ -39,6 +40,8 @@ TRIALS_WANTED = "trials_wanted"
 MAX_EPOCHS = "max_epochs"
 # Counts the drivers that have opened the study. A trial runs if a driver lives and the trial was launched in its life.
 LIFE = "life"
+# `environment:<life>`: what that driver ran with, see `tuner.environment`.
+ENVIRONMENT = "environment"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class TrialRecord:
         the best weights; None for pruned and failed trials, whose files are deleted.
     max_epochs: after how many epochs it is complete; None is the spec's number.
     continues, continued_from: the trial whose training it goes on with, and after which epoch.
+    enqueued: whether its configuration was given by `--enqueue`.
     """
 
     number: int
@@ -70,6 +74,7 @@ class TrialRecord:
     max_epochs: int | None = None
     continues: int | None = None
     continued_from: int = 0
+    enqueued: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -106,6 +111,8 @@ class Study:
     trials_wanted: in all, without those that continue others.
     driver: the holder of the lease, if a living one runs the study.
     raised_max_epochs: what `resume --max-epochs` has made of the spec's number; None if nothing.
+    environments: what each driver ran with (`tuner.environment`), oldest first; none of the drivers from before it was
+        kept.
     """
 
     spec: StudySpec
@@ -113,6 +120,7 @@ class Study:
     trials_wanted: int
     driver: dict[str, Any] | None
     raised_max_epochs: int | None = None
+    environments: tuple[dict[str, Any], ...] = ()
 
     @property
     def max_epochs(self) -> int:
@@ -145,7 +153,7 @@ class Study:
 
     def status(self) -> dict[str, Any]:
         """What `tuner status --json` prints."""
-        best = self.best
+        best, spec = self.best, self.spec
         return {
             "name": self.spec.name,
             "state": self.state,
@@ -161,6 +169,7 @@ class Study:
             "epochs_trained": sum(len(trial.values) for trial in self.trials),
             "worker_seconds": round(sum(trial.seconds for trial in self.trials), 3),
             "seed": self.spec.seed,
+            "warm_start": {"study": spec.warm_start, "trials": len(spec.evidence)} if spec.warm_start else None,
             "driver": self.driver,
         }
 
@@ -217,6 +226,7 @@ def fold_trial(spec: StudySpec, trial: FrozenTrial, *, life: int | None) -> Tria
         max_epochs=attributes.get("max_epochs"),
         continues=attributes.get("continues"),
         continued_from=attributes.get("continued_from", 0),
+        enqueued=attributes.get("enqueued", False),
     )
 
 
@@ -225,27 +235,45 @@ def read_study(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, A
 
     Raises StoreError if Redis fails, or the journal cannot be a study's.
     """
-    from optuna.storages import JournalStorage
-
     from tuner.store.journal import replaying
 
     with replaying(spec.name):
-        storage = JournalStorage(journal)
-        try:
-            study_id = storage.get_study_id_from_name(spec.name)
-        except KeyError:
-            return Study(spec, (), spec.trials, driver)
-        trials = storage.get_all_trials(study_id, deepcopy=False)
-        attributes = storage.get_study_user_attrs(study_id)
-        life = attributes.get(LIFE) if driver is not None else None
-        records = tuple(fold_trial(spec, trial, life=life) for trial in trials)
-        return Study(
-            spec,
-            records,
-            trials_wanted=attributes.get(TRIALS_WANTED, spec.trials),
-            driver=driver,
-            raised_max_epochs=attributes.get(MAX_EPOCHS),
-        )
+        trials, attributes = replay(spec.name, journal)
+        return fold_study(spec, trials, attributes, driver)
+
+
+def replay(name: str, journal: BaseJournalBackend) -> tuple[list[FrozenTrial], dict[str, Any]]:
+    """The trials and the attributes of study `name` as Optuna reads them; none if its driver has not written yet.
+
+    To be called within `tuner.store.journal.replaying`.
+    """
+    from optuna.storages import JournalStorage
+
+    from tuner.store.merged import MergedJournal, no_collection
+
+    with no_collection():
+        storage = JournalStorage(MergedJournal(journal))
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        return [], {}
+    return storage.get_all_trials(study_id, deepcopy=False), storage.get_study_user_attrs(study_id)
+
+
+def fold_study(
+    spec: StudySpec, trials: Iterable[FrozenTrial], attributes: Mapping[str, Any], driver: dict[str, Any] | None
+) -> Study:
+    """The study that `replay` has read."""
+    life = attributes.get(LIFE) if driver is not None else None
+    lives = [key.partition(":")[2] for key in attributes if key.startswith(f"{ENVIRONMENT}:")]
+    return Study(
+        spec,
+        tuple(fold_trial(spec, trial, life=life) for trial in trials),
+        trials_wanted=attributes.get(TRIALS_WANTED, spec.trials),
+        driver=driver,
+        raised_max_epochs=attributes.get(MAX_EPOCHS),
+        environments=tuple(attributes[f"{ENVIRONMENT}:{number}"] for number in sorted(lives, key=int)),
+    )
 
 
 def refuse_fewer_epochs(wanted: int, current: int) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 
@@ -53,10 +54,15 @@ def ray_cluster(
     """A running Ray for the `with` block: a private local one without an address, else the cluster at `address`.
 
     Gives the slots and the URL of the dashboard, which is empty if there is none; its page of jobs shows `metadata`.
-    A local Ray is ended with the block; a cluster is only left. Raises ClusterError when it cannot be reached or has no
-    GPU of those asked for (with `strict_gpus` if it has fewer, after a minute), UsageError for numbers out of range.
+    A local Ray is ended with the block; a cluster is only left. A Ray that this process is connected to already (only
+    a program that calls `ray.init` itself can be) is used as it is and stays connected. Raises ClusterError when it
+    cannot be reached or has no GPU of those asked for (with `strict_gpus` if it has fewer, after a minute), UsageError
+    for numbers out of range.
     """
     refuse_unusable(address, resources, strict_gpus=strict_gpus)
+    if _is_connected(address):
+        yield _slots(resources, CLUSTER, grows=can_grow(), strict_gpus=strict_gpus, timeout_s=STRICT_WAIT_S), ""
+        return
     if address is not None:
         use_token(address, insecure=insecure)
     # What later Rays do by default, and this one warns of: not to touch CUDA_VISIBLE_DEVICES of workers without a GPU.
@@ -67,14 +73,40 @@ def ray_cluster(
 
         dashboard_url = _connect(address, resources.workers, metadata or {})
     try:
-        where = THIS_MACHINE if address is None else CLUSTER
-        grows = address is not None and can_grow()
-        if strict_gpus and resources.gpus:
+        if address is None:
             # Nothing joins a private Ray: no need to wait.
-            wait_for_gpus(resources.gpus, where, ask=grows, timeout_s=0.0 if address is None else STRICT_WAIT_S)
-        yield count_slots(living_nodes(), resources, where, can_grow=grows), dashboard_url
+            slots = _slots(resources, THIS_MACHINE, grows=False, strict_gpus=strict_gpus, timeout_s=0.0)
+        else:
+            slots = _slots(resources, CLUSTER, grows=can_grow(), strict_gpus=strict_gpus, timeout_s=STRICT_WAIT_S)
+        yield slots, dashboard_url
     finally:
         ray.shutdown()
+
+
+def _slots(resources: Resources, where: str, *, grows: bool, strict_gpus: bool, timeout_s: float) -> Slots:
+    if strict_gpus and resources.gpus:
+        wait_for_gpus(resources.gpus, where, ask=grows, timeout_s=timeout_s)
+    return count_slots(living_nodes(), resources, where, can_grow=grows)
+
+
+def _is_connected(address: str | None) -> bool:
+    """Whether this process is connected to a Ray. Raises UsageError if that is not the one meant, or cannot be used."""
+    if "ray" not in sys.modules:  # it takes long to import, and RAY_AUTH_MODE is to be set before
+        return False
+    import ray
+    from ray.util.client import ray as client
+
+    if client.is_connected():
+        raise UsageError(
+            "this process is connected to Ray through ray://, which no search runs over: call ray.shutdown(), and run "
+            "the search on a machine of the cluster"
+        )
+    if ray.is_initialized() and address is not None:
+        raise UsageError(
+            f"this process is connected to a Ray already: leave out address = {address!r} to use that one, or call "
+            "ray.shutdown() first"
+        )
+    return bool(ray.is_initialized())
 
 
 def _connect(address: str | None, workers: int, metadata: Mapping[str, str]) -> str:
@@ -105,7 +137,7 @@ def _connect(address: str | None, workers: int, metadata: Mapping[str, str]) -> 
                 logging_level=level,
             )
             _check_that_actors_start(address)
-    except ClusterError:
+    except (ClusterError, KeyboardInterrupt):
         ray.shutdown()
         raise
     except Exception as error:

@@ -20,16 +20,19 @@ from ray import tune
 from tuner.errors import CheckpointError, TunerError, first_line
 from tuner.exchange import Assignment, Failure, Report
 from tuner.marks import mark_trial
-from tuner.retention import study_folder, trial_folder
+from tuner.retention import model_folder, study_folder, trial_folder
 from tuner.settings import load_settings
 from tuner.spec import StudySpec
 from tuner.telemetry import WorkerMetrics
+from tuner.training.allocator import give_back_memory, keep_freed_memory
 from tuner.training.config import Hyperparameters
 
 if TYPE_CHECKING:
     from tuner.training.checkpoint import SavedCheckpoints
     from tuner.training.data import TrainingData
+    from tuner.training.epoch import EpochReport
     from tuner.training.loop import TrialTrainer
+    from tuner.training.networks import Architecture
 
 # A checkpoint is written at each rung, at the end, after this many seconds of training at the latest, and earlier
 # where it costs at most this share of the time.
@@ -41,18 +44,27 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     """Trains one trial after the other. Tune calls `setup` once, then `step` for each epoch and `reset` between trials.
 
     setup's keyword arguments: spec_json (the frozen StudySpec), cache (folder of decoded data on this machine), threads
-    (of torch, on CPUs), gpu (whether Ray reserved a GPU, or a share of one, for this worker).
+    (of torch, on CPUs), gpu (whether Ray reserved a GPU, or a share of one, for this worker), trace (file for the trace
+    of the first epoch that is not a trial's first; empty: none is traced).
     """
 
     def setup(
-        self, config: dict[str, Any], spec_json: str = "", cache: str = "", threads: int = 1, gpu: bool = False
+        self,
+        config: dict[str, Any],
+        spec_json: str = "",
+        cache: str = "",
+        threads: int = 1,
+        gpu: bool = False,
+        trace: str = "",
     ) -> None:
         self._spec = StudySpec.from_json(spec_json)
         self._cache = Path(cache)
         self._threads = threads
         self._gpu = gpu and not load_settings().logical_gpus
+        self._trace = Path(trace) if trace else None
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._data: TrainingData | None = None
+        self._network: Architecture | None = None
         self._trainer: TrialTrainer | None = None
         self._assign(config)
         self._slot = self._assignment.slot
@@ -61,11 +73,13 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         # Ray asks once, when the process has started, and shows it on the dashboard's page of actors.
-        return f"tuner: {self._spec.name} slot {self._slot}"
+        # If `setup` failed there is no name, and an error here would hide the one there.
+        return f"tuner: {self._spec.name} slot {self._slot}" if hasattr(self, "_slot") else "tuner: not set up"
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial. Quick and cannot fail: the old trial is only let go of, the new one begins in `step`."""
         self._trainer = None
+        give_back_memory()
         self._assign(new_config)
         return True
 
@@ -99,7 +113,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def _try_epoch(self) -> Report | Failure:
         from torch import cuda
 
-        from tuner.training.loop import Diverged
+        from tuner.training.epoch import Diverged
 
         try:
             return self._epoch()
@@ -115,14 +129,20 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             elif "CUDA error" in str(error):
                 raise
             else:
-                detail = f"{type(error).__name__}: {first_line(error)}"
-                failure = Failure("error", detail, traceback=traceback.format_exc())
+                failure = Failure("error", self._describe(error), traceback=traceback.format_exc())
+                sys.stderr.write(failure.traceback)  # to this process's log
         # Only here, after the error and its traceback are gone: the frames that it passed through hold tensors too.
         self._trainer = None
         gc.collect()
         if cuda.is_available():
             cuda.empty_cache()
         return failure
+
+    def _describe(self, error: Exception) -> str:
+        """In one line; of the user's own network also where in it."""
+        from tuner.training.own_model import describe_error
+
+        return describe_error(error, model_folder(self._spec.storage, self._spec.name))
 
     def _take_micro_batches(self) -> bool:
         """Have the trial go on in quarters of its batch; False if it does so already, or the batch is too small."""
@@ -136,7 +156,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def _epoch(self) -> Report:
         trainer = self._trainer or self._begin()
-        result = trainer.run_epoch()
+        result = self._train(trainer)
         self._metrics.epoch(images=result.images, seconds=result.seconds, gpu_memory_bytes=self._gpu_memory_bytes())
         self._unsaved_s += result.seconds
         saved, save_error = None, ""
@@ -161,6 +181,14 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             waited=result.waited,
         )
 
+    def _train(self, trainer: TrialTrainer) -> EpochReport:
+        # A trial's first epoch pays for what is set up once; it is traced only where there is no other.
+        if self._trace is None or self._trace.exists() or not (trainer.epoch or self._max_epochs == 1):
+            return trainer.run_epoch()
+        from tuner.training.tracing import traced_epoch
+
+        return traced_epoch(trainer, self._trace)
+
     def _gpu_memory_bytes(self) -> int | None:
         """The most that torch held on the GPU since the last call, tensors or not: it is what runs out."""
         import torch
@@ -177,6 +205,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
         from tuner.training.data import load_training_data
         from tuner.training.loop import TrialTrainer
+        from tuner.training.networks import open_network
 
         # Without a reservation a GPU may be visible all the same; it is somebody else's.
         device = torch.device("cuda" if self._gpu else "cpu")
@@ -189,6 +218,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             self._check_storage()
             if device.type == "cpu":
                 torch.set_num_threads(self._threads)
+                keep_freed_memory()
             device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
             self._name = f"{socket.gethostname()}:{os.getpid()} ({device_name})"
             self._data = load_training_data(self._spec.data, self._cache, device)
@@ -197,14 +227,18 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                     f"data set {self._spec.data.dataset} is not the one that the study was created with (its files "
                     "changed, or this machine has others): restore it, or start a new study"
                 )
+        if self._network is None:
+            self._network = open_network(self._spec.model, model_folder(self._spec.storage, self._spec.name))
         trainer = TrialTrainer(
             self._hyperparameters(),
             self._data,
             max_epochs=self._max_epochs,
-            seed=self._spec.seed * 1_000_003 + self._assignment.number,
+            seed=self._spec.training_seed(self._assignment.number),
             device=device,
             continued_from=self._assignment.continued_from,
             micro_batch=self._micro_batch,
+            network=self._network,
+            params=self._spec.all_params(self._assignment.params),
         )
         self._restore(trainer)
         self._trainer = trainer
@@ -234,7 +268,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             self._restarted = f"{'; '.join(self._troubles)}: {remedy}"
 
     def _hyperparameters(self) -> Hyperparameters:
-        return Hyperparameters.from_params({**self._spec.space.constants, **self._assignment.params})
+        return self._spec.hyperparameters(self._assignment.params)
 
     def _save_is_due(self, epoch: int) -> bool:
         if epoch in self._spec.rungs(self._max_epochs) or epoch >= self._max_epochs:

@@ -59,6 +59,7 @@ def test_every_epoch_that_was_trained_is_in_the_study_and_nothing_else(start, re
     assert trained == {(trial.number, epoch) for trial in study.trials for epoch, _ in trial.values}
     assert all(score == scripted_score(trial.number, epoch) for trial in study.trials for epoch, score in trial.values)
     assert load_study(redis_client, "test").trials == study.trials
+    assert [run["packages"].keys() >= {"ray", "torch"} for run in study.environments] == [True]
     check_decisions(redis_client, study)
     assert lease.holder(redis_client, "test") is None
 
@@ -94,11 +95,11 @@ def test_a_stopped_search_goes_on_where_it_was_and_repeats_no_finished_trial(sta
             catalog.request_stop(redis_client, "test", now=False)
 
     watcher = Watcher(stop_after_the_third)
-    stopped, stop, before = start(Slow, watcher, trials=10)
+    stopped, stop, before = start(Slow, watcher, trials=40)
     assert (stopped.state, stop.why, watcher.reasons) == ("stopped", "asked by `tuner stop`", ["asked by `tuner stop`"])
     finished = {trial.number for trial in stopped.trials if trial.state in ("complete", "pruned")}
 
-    study, _, rows = start(trials=10)
+    study, _, rows = start(trials=40)
     assert study.state == "complete"
     again = rows[len(before) :]
     assert {number for number, *_ in again} & finished == set()

@@ -46,6 +46,7 @@ def tuner():
                 pixels = rng.normal(level, 30, (16, 16)).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{number}.png")
         (program.home / "mine.toml").write_text(SPACE)
+        (program.home / "bare.toml").write_text('[space]\nlr = { type = "float", low = 0.01, high = 0.1 }\n')
         yield program
 
 
@@ -77,7 +78,7 @@ def test_fixed_trains_exactly_the_start_until_it_is_on_a_plateau_and_exports_two
     ("arguments", "parts"),
     [
         (["digits", "--space", "mine.toml"], ["output = 'sigmoid'", "the data set has 10", "'softmax'"]),
-        (["digits", "--space", "digits", "--fixed"], ["digits has no [start] table", "--fixed"]),
+        (["digits", "--space", "bare.toml", "--fixed"], ["bare.toml has no [start] table", "--fixed"]),
         (["digits", "--fixed"], ["--fixed needs --space", "[start]"]),
     ],
 )

@@ -119,6 +119,7 @@ def client(folder, store, address):
     shutil.copytree(PACKAGE.parent / "search_spaces", home / "code" / "tuner" / "search_spaces", ignore=ignored)
     (home / "code" / "tuner" / "__init__.py").write_text('__version__ = "9.9.9"\n')
     (home / "my space.toml").write_text(SPACE)
+    (home / "given.toml").write_text("[[trial]]\nlr = 0.025\n")
     (home / "bad.toml").write_text(SPACE.replace("0.01", "-1"))
     program = Program(home)
     program.environment |= {
@@ -141,7 +142,8 @@ def test_a_submitted_search_is_seen_as_a_local_one_and_runs_the_program_of_its_s
     client, store, address, folder
 ):
     options = ["--gpus", "0", "--workers", "1", "--trials", "2", "--max-epochs", "2", "--name", "first", "--space"]
-    lines = client("search", "digits", *options, "my space.toml").splitlines()
+    head_start = ["--enqueue", "given.toml", "--set", "dropout=0.1,0.2", "--set", "depth=2"]
+    lines = client("search", "digits", *options, "my space.toml", *head_start).splitlines()
     job = read_job(store[1], "first")
     assert lines[0] == f"job {job.submission_id} at {address}: tuner 9.9.9 travels with it"
     assert lines[1].startswith("tuner 9.9.9 on ")
@@ -159,7 +161,7 @@ def test_a_submitted_search_is_seen_as_a_local_one_and_runs_the_program_of_its_s
     assert details["metadata"]["space"] == "my space.toml"
 
     log = client("logs")
-    assert "trial 0 starts: lr=" in log
+    assert "trial 0 starts (enqueued): lr=0.025 dropout=0." in log
     assert client("logs", "first", "--follow") == log
     trials = json.loads(client("trials", "--json"))
     assert client("logs", "--trial", str(trials[1]["number"])).splitlines()[0] == "trial 1, attempt 1 begins"
@@ -170,7 +172,7 @@ def test_a_submitted_search_is_seen_as_a_local_one_and_runs_the_program_of_its_s
         assert TOKEN not in where
     holders = [path for path in folder.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
     assert holders == [folder / "cluster" / "password"]
-    assert sorted(path.name for path in client.home.iterdir()) == ["bad.toml", "code", "my space.toml"]
+    assert sorted(path.name for path in client.home.iterdir()) == ["bad.toml", "code", "given.toml", "my space.toml"]
 
 
 def test_a_search_is_left_come_back_to_killed_resumed_and_stopped_from_afar(client, store, address, monkeypatch):
@@ -207,6 +209,21 @@ def test_a_search_is_left_come_back_to_killed_resumed_and_stopped_from_afar(clie
     assert {first["status"], second["status"]} == {"FAILED", "SUCCEEDED"}
     client("delete", "second", "--yes")
     assert read_job(store[1], "second") is None
+
+
+def test_a_network_of_ones_own_travels_with_its_modules_to_the_driver_and_the_workers(client):
+    (client.home / "mine.py").write_text(
+        "from parts import flat\ndef build(params, shape, classes): return flat(shape, classes)\n"
+    )
+    (client.home / "parts.py").write_text(
+        "from torch import nn\n"
+        "def flat(shape, classes): return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] ** 2, classes))\n"
+    )
+    options = ["--gpus", "0", "--workers", "1", "--trials", "1", "--max-epochs", "2", "--name", "own"]
+    space = ["--space", "my space.toml", "--set", "mine=3"]
+    lines = client("search", "digits", *options, "--model", "mine:build", *space).splitlines()
+    assert "network mine:build: 650 parameters in the first configuration; the study keeps mine.py, parts.py" in lines
+    assert "study own: 1 complete" in lines
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def test_the_wheel_holds_the_spaces_the_scripts_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "tuner/search_spaces/digits.toml" in names
     assert "tuner/store/append.lua" in names
+    assert "tuner/report/assets/report.js" in names
     assert "tuner/py.typed" in names
     assert [name for name in names if name.startswith(("tests/", "benchmarks/", "docker/"))] == []
 

@@ -288,6 +288,20 @@ def test_different_errors_of_single_configurations_do_not_end_a_search():
     assert record.next_assignment().number == 3
 
 
+def test_code_that_fails_at_the_same_place_for_all_ends_a_search_whatever_numbers_it_names():
+    def fail(record, line, width):
+        text = f'Traceback (most recent call last):\n  File "net.py", line {line}, in build\nValueError: {width}\n'
+        record.report(record.next_assignment(), Failure("error", f"ValueError: {width}", traceback=text))
+
+    record, other = new_record(), new_record()
+    for width in (8, 16, 32):
+        fail(record, 7, width)
+        fail(other, width, width)  # each at another place
+    assert record.next_assignment() is None
+    assert record.brake.fatal_error == "ValueError: 32"
+    assert other.next_assignment().number == 3
+
+
 def test_a_trial_that_still_runs_may_prove_that_not_all_fail():
     record = new_record()
     healthy = record.next_assignment()

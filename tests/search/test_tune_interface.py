@@ -169,7 +169,9 @@ class WaitingTrial:
 def test_the_trial_that_waits_longest_is_run_and_those_that_are_over_are_not_looked_at():
     _, scheduler = new_search(new_spec(), MemoryJournal())
     nobody = SimpleNamespace(_live_actors_to_ray_actors_resources={})
-    controller = SimpleNamespace(_tune_controller=SimpleNamespace(_trial_to_actor={}, _actor_manager=nobody))
+    controller = SimpleNamespace(
+        _tune_controller=SimpleNamespace(_trial_to_actor={}, _actor_manager=nobody, _iteration=0)
+    )
     statuses = {"a": "RUNNING", "b": "PENDING", "c": "RUNNING", "d": "PENDING"}
     trials = [WaitingTrial(name, status) for name, status in statuses.items()]
     for trial in trials:
@@ -186,7 +188,7 @@ def test_a_trial_that_a_process_is_being_started_for_is_not_given_to_one_that_be
     first, second = WaitingTrial("a", "PENDING"), WaitingTrial("b", "PENDING")
     nobody = SimpleNamespace(_live_actors_to_ray_actors_resources={})
     controller = SimpleNamespace(
-        _tune_controller=SimpleNamespace(_trial_to_actor={first: "starting"}, _actor_manager=nobody)
+        _tune_controller=SimpleNamespace(_trial_to_actor={first: "starting"}, _actor_manager=nobody, _iteration=0)
     )
     scheduler.on_trial_add(None, first)
     assert scheduler.choose_trial_to_run(controller) is None

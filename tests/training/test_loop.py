@@ -14,7 +14,8 @@ from tuner.training import loop as module
 from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.training.config import Hyperparameters
 from tuner.training.data import TrainingData
-from tuner.training.loop import Diverged, EpochReport, TrialTrainer
+from tuner.training.epoch import Diverged, EpochReport
+from tuner.training.loop import TrialTrainer
 from tuner.training.models import build
 
 _HP = Hyperparameters(depth=2, width=8, batch_size=32, dropout=0.1, augment=0.3, lr=0.1)

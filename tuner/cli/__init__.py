@@ -17,10 +17,25 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner import __version__
-from tuner.cli import attaching, dashboard, data, examining, exporting, looking, managing, searching, spaces
-from tuner.cli.options import REDIS_VARIABLE, without_password
+from tuner.cli import (
+    attaching,
+    dashboard,
+    data,
+    examining,
+    exporting,
+    looking,
+    managing,
+    predicting,
+    replaying,
+    reporting,
+    searching,
+    serving,
+    spaces,
+)
+from tuner.cli.options import without_password
 from tuner.errors import TunerError, first_line
 from tuner.settings import DEBUG_VARIABLE, load_settings
+from tuner.store.password import REDIS_VARIABLE
 
 app = typer.Typer(
     name="tuner",
@@ -44,7 +59,22 @@ def _options(
         raise typer.Exit
 
 
-for module in (searching, looking, attaching, dashboard, exporting, managing, examining, spaces, data):
+_COMMANDS = (
+    searching,
+    looking,
+    attaching,
+    dashboard,
+    replaying,
+    reporting,
+    exporting,
+    predicting,
+    serving,
+    managing,
+    examining,
+    spaces,
+    data,
+)
+for module in _COMMANDS:
     module.register(app)
 
 

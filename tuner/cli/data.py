@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli.options import Json, StrictData, absolute
+from tuner.cli.options import Json, StrictData
 from tuner.errors import DataError
-from tuner.settings import load_settings
+from tuner.settings import absolute, load_settings
 
 if TYPE_CHECKING:
     from tuner.training.dataspec import DataSpec

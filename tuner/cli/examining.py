@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.options import Address, Redis, absolute, with_password
-from tuner.settings import load_settings
+from tuner.cli.options import Address, Redis
+from tuner.settings import absolute, load_settings
+from tuner.store.password import with_password
 
 
 def register(app: typer.Typer) -> None:

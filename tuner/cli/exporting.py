@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.options import Name, Redis, open_store
+from tuner import api
+from tuner.bundle.formats import DEFAULT
+from tuner.cli.options import Name, Redis
 
 
 def register(app: typer.Typer) -> None:
@@ -19,25 +21,40 @@ def export_best(
     name: Name = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write (default NAME-best/).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export in that folder.")] = False,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", help="onnx, pt2 (torch.export) or safetensors; may be repeated (default onnx and safetensors)."
+        ),
+    ] = None,
+    half: Annotated[
+        str | None, typer.Option(help="fp16 or bf16: a second file of each format in half precision.")
+    ] = None,
+    quantize: Annotated[
+        str | None, typer.Option(help="int8: a second ONNX file in 8 bits, calibrated on validation pictures.")
+    ] = None,
+    max_drop: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Points of test accuracy that files of less precision may lose; nothing is written else.",
+        ),
+    ] = 0.5,
     redis: Redis = None,
 ) -> None:
-    """Export the best model as ONNX and safetensors, measured once on the test split and checked against PyTorch."""
-    from tuner import launch
-    from tuner.export import export_best as write_export
-
-    client, settings = open_store(redis)
-    study = launch.load_study(client, name)
-    folder = (out or Path(f"{study.spec.name}-best")).expanduser().absolute()
-    exported = write_export(
-        study,
-        folder,
-        cache=settings.cache,
+    """Export the best model, measured once on the test split, each file checked against PyTorch and timed."""
+    study = api.load(name, redis=redis)
+    exported = study.export(
+        out or f"{study.name}-best",
         force=force,
-        say=typer.echo,
-        reread=lambda: launch.load_study(client, study.spec.name),
+        formats=formats or DEFAULT,
+        half=half,
+        quantize=quantize,
+        max_drop=max_drop,
     )
     typer.echo(
-        f"trial {exported.trial}, epoch {exported.epoch}: {study.spec.metric} {exported.validation_score:.4f}, "
+        f"trial {exported.trial}, epoch {exported.epoch}: {study.metric} {exported.validation_score:.4f}, "
         f"test accuracy {exported.test_accuracy:.4f}, test F1 (macro) {exported.test_f1:.4f}"
     )
     typer.echo(f"exported to {exported.folder}")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuner.cli.options import Json, Name, Redis, open_store
-from tuner.errors import StoreError, StudyNotFound
+from tuner.errors import StoreError, StudyNotFound, UsageError
 
 if TYPE_CHECKING:
+    import redis as redis_module
+
     from tuner.study import Study
+
+_TRACEBACKS = 3  # of different places; the others are in `tuner trials --json`
 
 
 def register(app: typer.Typer) -> None:
@@ -22,11 +26,21 @@ def register(app: typer.Typer) -> None:
     app.command(name="list")(list_studies)
 
 
-def status(name: Name = None, as_json: Json = False, redis: Redis = None) -> None:
+def status(
+    name: Name = None,
+    as_json: Json = False,
+    live: Annotated[
+        bool, typer.Option("--watch", help="Show the live table until the search ends, or Ctrl-C.")
+    ] = False,
+    redis: Redis = None,
+) -> None:
     """How a study stands: its state, trials, best score, rungs and time spent."""
     from tuner.launch import load_study
 
-    study = load_study(open_store(redis)[0], name)
+    if live and as_json:
+        raise UsageError("--watch shows a table, --json prints once: give one of them")
+    client, _ = open_store(redis)
+    study = _watched(client, name) if live else load_study(client, name)
     if as_json:
         _print_json(study.status())
         return
@@ -36,6 +50,8 @@ def status(name: Name = None, as_json: Json = False, redis: Redis = None) -> Non
     counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count) or "none yet"
     typer.echo(f"study {study.spec.name}: {study.state}{_driver(study)}")
     typer.echo(f"data set {study.spec.data.dataset}, space {study.spec.space.source}, seed {study.spec.seed}")
+    if study.spec.warm_start:
+        typer.echo(f"warm start: {len(study.spec.evidence)} trials of study {study.spec.warm_start} are evidence")
     typer.echo(f"trials: {counts}; {study.finished} of {study.trials_wanted} finished")
     best = study.best
     if best is not None:
@@ -47,6 +63,16 @@ def status(name: Name = None, as_json: Json = False, redis: Redis = None) -> Non
     typer.echo(f"{content['epochs_trained']} epochs trained in {spent} of worker time")
     if study.state == "stopped":
         typer.echo(f"go on with `tuner resume {study.spec.name}`")
+
+
+def _watched(client: redis_module.Redis, name: str | None) -> Study:
+    """Show a study for as long as it runs; the study as its driver left it."""
+    from rich.console import Console
+
+    from tuner.attach import watch
+    from tuner.store import catalog
+
+    return watch(client, name or catalog.newest(client), Console())
 
 
 def trials(name: Name = None, as_json: Json = False, redis: Redis = None) -> None:
@@ -65,9 +91,22 @@ def trials(name: Name = None, as_json: Json = False, redis: Redis = None) -> Non
     for trial in study.trials:
         best = f"{choose(score for _, score in trial.values):.4f}" if trial.values else ""
         values = [format_value(trial.params.get(key, "")) for key in names]
-        row = [str(trial.number), trial.state, str(len(trial.values)), best, format_seconds(trial.seconds), *values]
+        number = f"{trial.number} (enqueued)" if trial.enqueued else str(trial.number)
+        row = [number, trial.state, str(len(trial.values)), best, format_seconds(trial.seconds), *values]
         rows.append([*row, describe_end(trial)])
     _print_table(rows)
+    _print_tracebacks(study)
+
+
+def _print_tracebacks(study: Study) -> None:
+    """Where trials failed in code, such as a network of the user's own: the first trial of each place."""
+    shown: set[str] = set()
+    for trial in study.trials:
+        lines = str((trial.reason or {}).get("traceback", "")).splitlines()
+        place = next((line for line in reversed(lines) if line.startswith("  File ")), "")
+        if place and place not in shown and len(shown) < _TRACEBACKS:
+            shown.add(place)
+            typer.echo("\n".join(["", f"trial {trial.number} failed by", *lines]))
 
 
 def list_studies(as_json: Json = False, redis: Redis = None) -> None:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
+from tuner.store.password import REDIS_VARIABLE, SECRET_VARIABLES, with_password
 
 if TYPE_CHECKING:
     import redis
-
-REDIS_VARIABLE = "TUNER_REDIS"
-PASSWORD_VARIABLE = "TUNER_REDIS_PASSWORD"
-PASSWORD_FILE_VARIABLE = "TUNER_REDIS_PASSWORD_FILE"
 
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Study; the newest one by default.")]
 Redis = Annotated[
@@ -86,6 +81,44 @@ StrictData = Annotated[
         "left out.",
     ),
 ]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        envvar="TUNER_SET",
+        metavar="NAME=VALUE",
+        help="Search or hold something else than the space says: lr=log:1e-4:1e-1, dropout=0:0.5, width=16:64:16 (the "
+        "last is the step), optimizer=sgd,adamw, or width=32; can be given several times.",
+    ),
+]
+Enqueue = Annotated[
+    Path | None,
+    typer.Option(
+        "--enqueue",
+        envvar="TUNER_ENQUEUE",
+        metavar="FILE",
+        help="Try the configurations of this TOML file first: [[trial]] tables with values for some or all dimensions.",
+    ),
+]
+WarmStart = Annotated[
+    str | None,
+    typer.Option(
+        "--warm-start",
+        envvar="TUNER_WARM_START",
+        metavar="NAME",
+        help="Let the sampler learn from the trials of this earlier study too, as far as they are inside the bounds.",
+    ),
+]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        envvar="TUNER_LOG",
+        metavar="tensorboard|mlflow",
+        help="Write each epoch there too, in the study's folder of --storage or to MLFLOW_TRACKING_URI; repeat it for "
+        "both.",
+    ),
+]
 TimeBudget = Annotated[
     str | None,
     typer.Option(
@@ -93,6 +126,58 @@ TimeBudget = Annotated[
         envvar="TUNER_TIME_BUDGET",
         metavar="TIME",
         help="Stop after this wall-clock time, such as 90s, 30m or 2h (seconds without a unit); no limit by default.",
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        envvar="TUNER_MODEL",
+        metavar="MODULE:FUNCTION|torchvision:NAME",
+        help="Network to train: of a function of yours, package.module:function, or one of torchvision's, such as "
+        "torchvision:resnet18; by default the built-in ones, or what the space says.",
+    ),
+]
+Pretrained = Annotated[
+    bool,
+    typer.Option(
+        "--pretrained",
+        envvar="TUNER_PRETRAINED",
+        help="Begin with torchvision's published weights, from its cache or downloaded.",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        envvar="TUNER_WEIGHTS",
+        metavar="FILE",
+        help="Begin with the weights in this file, a state dict of the torchvision network.",
+    ),
+]
+SamplerOption = Annotated[
+    str,
+    typer.Option(
+        "--sampler",
+        envvar="TUNER_SAMPLER",
+        metavar="tpe|mfgp|random",
+        help="What suggests configurations: Optuna's TPE, a Gaussian process over configuration and epoch, or chance.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Start nothing: say the rungs, the trials expected at each, and the hours, from one timed epoch of the "
+        "median configuration.",
+    ),
+]
+Profile = Annotated[
+    bool,
+    typer.Option(
+        "--profile",
+        envvar="TUNER_PROFILE",
+        help="Trace some steps of a trial's second epoch, for the viewers of Chrome and Perfetto.",
     ),
 ]
 ProgressTimeout = Annotated[
@@ -106,19 +191,6 @@ ProgressTimeout = Annotated[
     ),
 ]
 
-_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_seconds(text: str | None) -> float | None:
-    """`90`, `90s`, `1.5h` ... in seconds. Raises UsageError for anything else."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip().lower())
-    seconds = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
-    if seconds <= 0:
-        raise UsageError(f"time {text!r} is not understood: give a number above 0 with s, m, h or d, such as 30m")
-    return seconds
-
 
 def open_store(url: str | None, *, insecure: bool = True) -> tuple[redis.Redis, Settings]:
     """Connect to the store at `url`, or start the private one. Raises StoreError in one line if that fails.
@@ -130,24 +202,9 @@ def open_store(url: str | None, *, insecure: bool = True) -> tuple[redis.Redis, 
     settings = load_settings()
     url = with_password(url)
     # No process that is started from here on, such as Ray's, has any business with the password in it.
-    os.environ.pop(REDIS_VARIABLE, None)
-    os.environ.pop(PASSWORD_VARIABLE, None)
+    for variable in SECRET_VARIABLES:
+        os.environ.pop(variable, None)
     return client.connect(url or embedded.ensure_running(settings.home), insecure=insecure), settings
-
-
-def with_password(url: str | None) -> str | None:
-    """`url` with the environment's password if it has none of its own. Raises UsageError for an unreadable file."""
-    from tuner.store.urls import add_password
-
-    password = os.environ.get(PASSWORD_VARIABLE) or None
-    file = os.environ.get(PASSWORD_FILE_VARIABLE)
-    if url is not None and password is None and file:
-        try:
-            password = Path(file).read_text(encoding="utf-8").strip("\r\n") or None
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise UsageError(f"{PASSWORD_FILE_VARIABLE} names {file}, which cannot be read: {reason}") from None
-    return url if url is None or password is None else add_password(url, password)
 
 
 def without_password(command: list[str]) -> tuple[list[str], str | None]:
@@ -161,8 +218,3 @@ def without_password(command: list[str]) -> tuple[list[str], str | None]:
         else:
             rest += given
     return rest, url
-
-
-def absolute(path: Path | None, default: Path) -> Path:
-    """`path` made absolute against the current folder, or `default`: workers have another current folder."""
-    return default if path is None else path.expanduser().absolute()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,24 +12,30 @@ from tuner.cli.data import DATASET_HELP, IMAGE_SIZE_HELP
 from tuner.cli.options import (
     Address,
     Detach,
+    DryRun,
+    Enqueue,
     Insecure,
+    Log,
+    Model,
     Name,
+    Overrides,
+    Pretrained,
+    Profile,
     ProgressTimeout,
     Redis,
+    SamplerOption,
     StrictData,
     StrictGpus,
     TimeBudget,
-    absolute,
+    WarmStart,
+    Weights,
     open_store,
-    parse_seconds,
 )
 from tuner.cli.submitting import Options, submit_resume, submit_search
+from tuner.durations import parse_seconds
 from tuner.errors import UsageError
 from tuner.ray_http import is_http
-from tuner.settings import load_settings
-
-if TYPE_CHECKING:
-    from tuner.spec import Resources
+from tuner.settings import absolute, load_settings
 
 _GPUS_HELP = "GPUs to use at once; 0 trains on CPUs; all that the cluster has by default."
 _PER_GPU_HELP = "Trials that share one GPU (default 1)."
@@ -52,8 +57,9 @@ def search(
         str | None,
         typer.Option(
             envvar="TUNER_SPACE",
-            metavar="FILE|NAME",
-            help="Search space: a TOML file or one of `tuner spaces list`; chosen by data set and device by default.",
+            metavar="FILE|NAME|MODULE:FUNCTION",
+            help="Search space: a TOML file, one of `tuner spaces list`, or package.module:function, which returns the "
+            "same as a dictionary; chosen by data set and device by default.",
         ),
     ] = None,
     trials: Annotated[
@@ -114,11 +120,22 @@ def search(
         typer.Option(envvar="TUNER_IMAGE_SIZE", help=IMAGE_SIZE_HELP),
     ] = None,
     strict_data: StrictData = False,
+    overrides: Overrides = None,
+    enqueue: Enqueue = None,
+    warm_start: WarmStart = None,
+    model: Model = None,
+    pretrained: Pretrained = False,
+    weights: Weights = None,
+    dry_run: DryRun = False,
+    profile: Profile = False,
+    sampler: SamplerOption = "tpe",
+    log: Log = None,
 ) -> None:
     """Search for the best CNN on a data set; everything found is kept, whatever happens."""
     from rich.console import Console
 
     from tuner import launch
+    from tuner.enqueue import read_configurations
     from tuner.request import SearchRequest
     from tuner.spec import Resources
     from tuner.submit import default_workers
@@ -144,8 +161,21 @@ def search(
         insecure=insecure,
         strict_gpus=strict_gpus,
         strict_data=strict_data,
+        overrides=tuple(overrides or ()),
+        enqueue=() if enqueue is None else read_configurations(enqueue),
+        warm_start=warm_start,
+        model=model,
+        pretrained=pretrained,
+        weights=weights,
+        profile=profile,
+        sampler=sampler,
+        log=tuple(log or ()),
     )
     if address is not None and is_http(address):
+        if dry_run:
+            raise UsageError(
+                "--dry-run joins the cluster: give --address HOST:PORT of its head, from one of its machines"
+            )
         options: Options = {
             "--trials": trials,
             "--max-epochs": max_epochs,
@@ -163,11 +193,27 @@ def search(
             "--seed": seed,
             "--image-size": image_size,
             "--strict-data": strict_data,
+            "--set": request.overrides,
+            "--warm-start": warm_start,
+            "--model": model,
+            "--pretrained": pretrained,
+            "--weights": weights,
+            "--profile": profile,
+            "--sampler": sampler,
+            "--log": request.log,
         }
         submit_search(request, options, redis=redis, address=address, detach=detach)
         return
     _refuse_detach(detach)
-    study, stop = launch.search(request, open_store(redis, insecure=insecure)[0], settings, Console())
+    if request.log:
+        from tuner.search.loggers import refuse_missing
+
+        refuse_missing(request.log)
+    client, _ = open_store(redis, insecure=insecure)
+    if dry_run:
+        launch.dry_run(request, client, settings, Console())
+        return
+    study, stop = launch.search(request, client, settings, Console())
     conclude(study, why=stop.why, signal=stop.signal)
 
 
@@ -195,6 +241,7 @@ def resume(
     from rich.console import Console
 
     from tuner import launch
+    from tuner.request import resources_changed
     from tuner.store import catalog
 
     if address is not None and is_http(address):
@@ -215,12 +262,6 @@ def resume(
     _refuse_detach(detach)
     time_budget_s, wait_s = parse_seconds(time_budget), parse_seconds(wait) or 0.0
     client, settings = open_store(redis, insecure=insecure)
-    changes = {"gpus": gpus, "trials_per_gpu": trials_per_gpu, "workers": workers}
-    named = {key: value for key, value in changes.items() if value is not None}
-
-    def change(resources: Resources) -> Resources:
-        return replace(resources, **named)
-
     study, stop = launch.resume(
         name or catalog.newest(client),
         client,
@@ -234,7 +275,7 @@ def resume(
         insecure=insecure,
         strict_gpus=strict_gpus,
         wait_s=wait_s,
-        change=change,
+        change=resources_changed(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers),
     )
     conclude(study, why=stop.why, signal=stop.signal)
 

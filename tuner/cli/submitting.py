@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tuner import __version__
 from tuner.cli.attaching import watch_to_the_end
-from tuner.cli.options import open_store, parse_seconds
+from tuner.cli.options import open_store
+from tuner.durations import parse_seconds
 from tuner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from tuner.request import SearchRequest
     from tuner.space import Space
 
-# Option -> what was given. None and False: not given, so that the cluster's environment and the defaults decide.
-Options = Mapping[str, str | int | Path | bool | None]
+# Option -> what was given; a tuple: so many times. None and False: not given, so that the cluster's environment and the
+# defaults decide.
+Options = Mapping[str, str | int | Path | bool | tuple[str, ...] | None]
 
 
 def submit_search(request: SearchRequest, options: Options, *, redis: str | None, address: str, detach: bool) -> None:
@@ -31,28 +33,33 @@ def submit_search(request: SearchRequest, options: Options, *, redis: str | None
     Folders are the cluster's, and so is the data set: the job looks at it. Raises UsageError, StoreError, ClusterError,
     StudyExists.
     """
+    from tuner.chosen import sources_of
     from tuner.jobs import url_for_cluster
     from tuner.ray_http import check_address, open_dashboard
-    from tuner.request import job_metadata, new_spec
-    from tuner.space import load_space, shipped_spaces
+    from tuner.request import chosen_space, job_metadata, new_spec, overridden
+    from tuner.space import shipped_spaces
     from tuner.store import catalog
     from tuner.store.keys import check_name
     from tuner.training.dataspec import DataSpec
 
     dataset = _dataset_there(request.dataset)
-    for option in ("--storage", "--data-dir"):
+    for option in ("--storage", "--data-dir", "--weights"):
         _path_there(option, options[option])
     for option in ("--time-budget", "--progress-timeout"):
         parse_seconds(None if options[option] is None else str(options[option]))
-    chosen = load_space(request.space) if request.space is not None else None
+    chosen = chosen_space(request)
+    sources = sources_of(chosen)
     data = DataSpec(dataset=dataset, data_dir="", image_size=request.image_size, seed=request.seed)
-    if chosen is not None:
-        new_spec(request, data.default_name, data, "", chosen)  # refuses what would be refused there
+    there_chosen, _ = overridden(request, chosen)
+    if there_chosen is not None:
+        new_spec(request, data.default_name, data, "", there_chosen)  # refuses what would be refused there
     address = check_address(address)
     there = url_for_cluster(redis, address)
     client, _ = open_store(redis, insecure=request.insecure)
     if request.name is not None:
         catalog.refuse_existing(client, check_name(request.name))
+    if request.warm_start is not None:
+        catalog.read_spec(client, check_name(request.warm_start))  # refuses one that is not there
     name = request.name or catalog.free_name(client, data.default_name)
     dashboard = open_dashboard(address, insecure=request.insecure)
     by_name = request.space in shipped_spaces()
@@ -63,6 +70,8 @@ def submit_search(request: SearchRequest, options: Options, *, redis: str | None
         name,
         [*words, *_words(options), "--redis", there],
         space=None if by_name else chosen,
+        enqueue=request.enqueue,
+        sources=sources,
         metadata=job_metadata(name, dataset, chosen, request.trials, request.max_epochs),
         detach=detach,
     )
@@ -94,6 +103,7 @@ def submit_resume(
         name,
         ["resume", name, *_words(options), "--redis", there],
         space=None,
+        sources={},
         metadata=job_metadata(name, spec.data.dataset, spec.space, spec.trials, spec.max_epochs),
         detach=detach,
     )
@@ -106,6 +116,8 @@ def _run(
     words: list[str],
     *,
     space: Space | None,
+    enqueue: tuple[dict[str, Any], ...] = (),
+    sources: Mapping[str, bytes],
     metadata: Mapping[str, str],
     detach: bool,
 ) -> None:
@@ -115,7 +127,15 @@ def _run(
 
     console = Console()
     with console.status("submitting"):
-        job = jobs.submit(dashboard, name, [*words, "--address", "auto"], space=space, metadata=metadata)
+        job = jobs.submit(
+            dashboard,
+            name,
+            [*words, "--address", "auto"],
+            space=space,
+            enqueue=enqueue,
+            sources=sources,
+            metadata=metadata,
+        )
     typer.echo(f"job {job.submission_id} at {job.address}: tuner {__version__} travels with it")
     try:
         with console.status("waiting for the job to start"):
@@ -139,6 +159,8 @@ def _words(options: Options) -> list[str]:
     for option, value in options.items():
         if value is True:
             words.append(option)
+        elif isinstance(value, tuple):
+            words += [word for each in value for word in (option, each)]
         elif value is not None and value is not False:
             words += [option, str(value)]
     return words

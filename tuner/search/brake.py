@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 
 from tuner.exchange import Failure, Report
@@ -26,6 +27,7 @@ class Brake:
         self.out_of_room = False
         self.any_epoch = False
         self._early_errors: Counter[str] = Counter()
+        self._details: dict[str, str] = {}
         self._launches = 0
         self._launched: dict[int, int] = {}
         self._losses_seen = 0
@@ -47,7 +49,9 @@ class Brake:
     def failed(self, failure: Failure) -> None:
         """An attempt failed."""
         if failure.kind == "error":
-            self._early_errors[failure.detail] += 1
+            kind = _kind_of(failure)
+            self._early_errors[kind] += 1
+            self._details[kind] = failure.detail
 
     def lost(self, number: int, detail: str) -> None:
         """The running attempt of trial `number` was lost with its worker.
@@ -74,7 +78,7 @@ class Brake:
         if count < SAME_ERRORS:
             return False
         if not anything_runs and self.fatal_error is None:
-            self.fatal_error = error
+            self.fatal_error = self._details.get(error, error)
         return True
 
     def _waits_for_room(self, anything_runs: bool, anything_left: bool, stopping: bool) -> bool:
@@ -92,3 +96,10 @@ class Brake:
     def ended_the_search(self) -> bool:
         """Whether the search is over because of it."""
         return self.fatal_error is not None or self.out_of_room
+
+
+def _kind_of(failure: Failure) -> str:
+    """What makes two errors the same: their line or, of code that failed, the place in it, for such texts often hold
+    numbers of the configuration."""
+    places = re.findall(r'^  File "(.+", line \d+), in .*$', failure.traceback, flags=re.MULTILINE)
+    return f"{failure.detail.partition(':')[0]} at {places[-1]}" if places else failure.detail

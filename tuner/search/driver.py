@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,9 +13,10 @@ import optuna
 from ray.tune import Trainable
 
 from tuner import failpoints
+from tuner.environment import environment
 from tuner.errors import TunerError, first_line
 from tuner.nodes import living_nodes
-from tuner.retention import discard_checkpoints, study_folder
+from tuner.retention import discard_checkpoints, study_folder, trace_file
 from tuner.search import new_search
 from tuner.search.capacity import Capacity
 from tuner.search.execution import execute
@@ -25,7 +27,7 @@ from tuner.spec import StudySpec
 from tuner.store import lease as leases
 from tuner.store.journal import RedisJournal
 from tuner.store.patience import OUTAGE_S
-from tuner.study import Study, TrialRecord, read_study
+from tuner.study import ENVIRONMENT, Study, TrialRecord, read_study
 from tuner.telemetry import SearchMetrics
 from tuner.worker import Worker
 
@@ -63,12 +65,14 @@ def run(
     outage_s: float = OUTAGE_S,
     revive: Callable[[], object] | None = None,
     trainable: type[Trainable] = Worker,
+    profile: bool = False,
 ) -> tuple[Study, Stop]:
     """Run the study until all trials are finished or it is stopped; everything is in the journal then.
 
     Ray must be connected. `show` gets the trials that the journal already holds and the number wanted, and gives the
     display for as long as the search runs. `trials` changes the total wanted; a higher `max_epochs` continues the best
-    complete trials; `trainable` replaces the worker (its `setup` gets the same keyword arguments). Raises LeaseHeld if
+    complete trials; `trainable` replaces the worker (its `setup` gets the same keyword arguments); `profile` has the
+    worker trace an epoch. Raises LeaseHeld if
     another driver runs the study, LeaseLost if this one was taken over, StoreUnavailable if Redis stays away for
     `outage_s` although `revive` is called to start it again, StoreError if it lost its data, UsageError for a lower
     `max_epochs`, TunerError if every trial fails by the same error.
@@ -98,6 +102,7 @@ def run(
             capacity=Capacity(slots, living_nodes),
         )
         record = searcher.record
+        record.remember(ENVIRONMENT, environment())
         if trials is not None:
             record.want_trials(trials)
         if max_epochs is not None:
@@ -109,10 +114,11 @@ def run(
         stop = hooks.stop = Stop(record, hooks.stopping)
         lease.start_renewing(lambda asked: stop.request("asked by `tuner stop`", grace_s=_grace_s(asked)), revive)
         arguments = {
-            "spec_json": spec.to_json(),
+            "spec_json": replace(spec, evidence=()).to_json(),  # which is of no use to a worker
             "cache": str(cache),
             "threads": slots.threads,
             "gpu": slots.gpus > 0,
+            **({"trace": str(trace_file(spec.storage, spec.name))} if profile else {}),
         }
         leave = until.enter_context(signals_stop(stop))
         with show(known, record.trials_wanted) as hooks.progress, leave():

@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.error import TuneError
 
 from tuner.search import actors
+from tuner.search.loggers import new_loggers
 from tuner.slots import Slots
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def execute(
                 storage_path=throw_away,
                 stop=_Stopper(stop, lease, time_budget_s),
                 verbose=0,
+                progress_reporter=_Silent(),
+                callbacks=new_loggers(searcher.record.spec),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
@@ -80,6 +83,13 @@ def execute(
     if searcher.record.error is not None:
         raise searcher.record.error
     lease.raise_if_lost()
+
+
+class _Silent(tune.ProgressReporter):  # type: ignore[misc]
+    """In a notebook Tune's own reporter, `verbose=0` or not, wipes what the cell has shown so far (2.60)."""
+
+    def should_report(self, _trials: list[Any], done: bool = False) -> bool:  # noqa: ARG002 - Tune names it
+        return False
 
 
 class _Stopper(tune.Stopper):  # type: ignore[misc]

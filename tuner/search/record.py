@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -82,6 +84,10 @@ class StudyRecord:
             with failpoints.durable("trials-wanted-written"):
                 self._trials.study.set_user_attr(TRIALS_WANTED, trials)
             self.trials_wanted = trials
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep something JSON-able about this life of the study that decides nothing."""
+        self._trials.study.set_user_attr(f"{key}:{self.life}", value)
 
     def train_longer(self, max_epochs: int) -> None:
         """Raise the epochs of a complete trial, and queue the best complete ones to be continued as new trials.
@@ -167,11 +173,12 @@ class StudyRecord:
         return assignment
 
     def _create(self, number: int) -> Assignment:
-        params = self._trials.suggested(number)
+        params = self._trials.suggested(number, self._created)
         # Absent, it is the spec's: `train_longer` changes it for the trials that come after.
         longer = {} if self.max_epochs == self.spec.max_epochs else {"max_epochs": self.max_epochs}
+        given = {"enqueued": True} if self._created < len(self.spec.enqueued) else {}
         with failpoints.durable("trial-created"), self._journal.transition():
-            self._trials.add(params, attempt=1, life=self.life, **longer)
+            self._trials.add(params, attempt=1, life=self.life, **longer, **given)
         return Assignment(number, attempt=1, params=params, max_epochs=self.max_epochs)
 
     def _continue(self, number: int) -> Assignment:
@@ -231,7 +238,8 @@ class StudyRecord:
         with failpoints.durable("report-committed"), self._journal.transition():
             if new:
                 self._trials.set_score(number, epoch, score)
-                self._trials.set(number, f"report:{epoch}", {**report.details(), "attempt": assignment.attempt})
+                details = {**report.details(), "attempt": assignment.attempt, "recorded_s": round(time.time(), 3)}
+                self._trials.set(number, f"report:{epoch}", details)
             self._record_checkpoints(number, report, {epoch: score, **values})
             if complete:
                 if epoch < assignment.max_epochs:

@@ -1,7 +1,8 @@
-"""What to try next: Optuna's TPE, asked so that the answer is a function of the journal alone."""
+"""What to try next: Optuna's TPE, asked so that the answer is a function of the spec and the journal alone."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,27 +10,71 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tuner.configurations import exists, in_drawing_order
+from tuner.evidence import Evidence
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from tuner.space import Space
+
 RANDOM_TRIALS = 10  # Optuna's default: TPE models nothing before that many trials are finished
 
 
+class StudyWithEvidence(optuna.Study):
+    """A study whose samplers see the trials of an earlier one before its own: older, and so weighing less to TPE."""
+
+    def __init__(self, study_name: str, storage: BaseStorage, evidence: Sequence[FrozenTrial]) -> None:
+        super().__init__(study_name, storage)
+        self._evidence = evidence
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        # Optuna has no public way to give a sampler trials that are not in the study. This is what all samplers call.
+        own = super()._get_trials(deepcopy, states, use_cache)
+        return [*(trial for trial in self._evidence if states is None or trial.state in states), *own]
+
+
+def evidence_trials(evidence: Sequence[Evidence], distributions: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:
+    """The evidence as trials that ended, numbered ... -2, -1: sorted by number, they come before the study's own."""
+    trials = []
+    for number, known in enumerate(evidence, start=-len(evidence)):
+        trial = create_trial(
+            state=TrialState.COMPLETE if known.complete else TrialState.PRUNED,
+            value=known.score,
+            params=known.params,
+            distributions={name: distributions[name] for name in known.params},
+            intermediate_values={known.epoch: known.score},
+        )
+        trial.number = number
+        trials.append(trial)
+    return trials
+
+
 def suggest(
-    storage: BaseStorage, study_name: str, distributions: dict[str, BaseDistribution], *, number: int, seed: int
+    study: optuna.Study,
+    space: Space,
+    distributions: Mapping[str, BaseDistribution],
+    *,
+    number: int,
+    seed: int,
+    given: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Parameters for the trial that will have `number`.
+    """Parameters for the trial that will have `number`, in the order of the space; what is `given` stays as it is.
+
+    study: a new handle for each suggestion. A `Study` keeps the trials that its samplers saw first; only `ask` makes it
+    look again.
 
     Univariate and without constant liar: Optuna 5's own default (multivariate) did no better than random search under
-    ASHA on a public learning-curve benchmark. The sampler is made anew each time, seeded by (seed, number), so that a
-    resumed search suggests what the uninterrupted one would have.
+    ASHA on a public learning-curve benchmark. For a dimension that does not exist in all trials, it models those in
+    which it does. The sampler is made anew each time, seeded by (seed, number), so that a resumed search suggests what
+    the uninterrupted one would have.
     """
     trial_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     sampler = TPESampler(multivariate=False, constant_liar=False, n_startup_trials=RANDOM_TRIALS, seed=trial_seed)
-    # A new handle each time: a `Study` keeps the trials that its samplers saw first; only `ask` makes it look again.
-    study = optuna.load_study(study_name=study_name, storage=storage)
     trial = FrozenTrial(
         number=number,
         state=TrialState.RUNNING,
@@ -43,4 +88,8 @@ def suggest(
         intermediate_values={},
         trial_id=number,
     )
-    return {name: sampler.sample_independent(study, trial, name, spec) for name, spec in distributions.items()}
+    params = dict(given)
+    for name in in_drawing_order(space.dimensions):
+        if name not in params and exists(space.dimensions[name], params):
+            params[name] = sampler.sample_independent(study, trial, name, distributions[name])
+    return {name: params[name] for name in distributions if name in params}

@@ -71,6 +71,10 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Tune asks several times a second, whatever happens: the place to look for attempts that hang."""
         controller = tune_controller._tune_controller
+        if controller._iteration > 0:
+            # At its end Tune would write the state of all attempts, milliseconds each, to where nobody reads it. That
+            # there is such a file it does look at: the one that it wrote in its first iteration.
+            controller.checkpoint = _keep_no_state
         if self._watch.look():
             self._end_silent_attempts(controller)
         # As Tune's own, but only among those that are not over (it is asked after each report), and that no process is
@@ -99,6 +103,10 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"study": self._searcher.record.spec.name}
+
+
+def _keep_no_state(**_options: bool) -> None:
+    """In the place of `TuneController.checkpoint`."""
 
 
 def _actor_of(controller: Any, trial: Any) -> Any:

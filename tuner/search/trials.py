@@ -8,9 +8,11 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner.search.sampler import suggest
+from tuner.search import samplers
+from tuner.search.sampler import StudyWithEvidence, evidence_trials
 from tuner.spec import StudySpec
-from tuner.store.journal import Journal
+from tuner.store.journal import Journal, MemoryJournal
+from tuner.study import MAX_EPOCHS
 
 
 class Trials:
@@ -21,6 +23,7 @@ class Trials:
     def __init__(self, spec: StudySpec, journal: Journal) -> None:
         self._spec = spec
         self._distributions = spec.space.distributions()
+        self._evidence = evidence_trials(spec.evidence, self._distributions)
         self._storage = JournalStorage(journal)
         self.study = optuna.create_study(
             storage=self._storage, study_name=spec.name, direction=spec.direction, load_if_exists=True
@@ -39,21 +42,29 @@ class Trials:
     def __getitem__(self, number: int) -> FrozenTrial:
         return self._storage.get_trial(self._id(number))
 
-    def suggested(self, number: int) -> dict[str, Any]:
-        """Parameters for the trial that will have `number`: a function of the journal before it.
+    def suggested(self, number: int, created: int) -> dict[str, Any]:
+        """Parameters for the trial that will have `number`: a function of the spec and the journal before it.
 
-        The first trial is the space's own first configuration, where it has one.
+        created: how many trials there are that continue no other. The first ones are those that were given.
         """
-        if number == 0 and self._spec.space.start:
-            return dict(self._spec.space.start)
-        return suggest(self._storage, self._spec.name, self._distributions, number=number, seed=self._spec.seed)
+        given = self._spec.first_configurations[created : created + 1]
+        max_epochs = self.attributes.get(MAX_EPOCHS, self._spec.max_epochs)
+        return samplers.suggest(
+            self._spec.sampler,
+            StudyWithEvidence(self._spec.name, self._storage, self._evidence),
+            self._spec.space,
+            self._distributions,
+            levels=(*self._spec.rungs(max_epochs), max_epochs),
+            number=number,
+            seed=self._spec.seed,
+            given=given[0] if given else {},
+        )
 
     def add(self, params: dict[str, Any], **attributes: Any) -> None:
         """Create a running trial under the next number."""
+        distributions = {name: self._distributions[name] for name in params}
         self.study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING, params=params, distributions=self._distributions, user_attrs=attributes
-            )
+            create_trial(state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs=attributes)
         )
 
     def set_score(self, number: int, epoch: int, score: float) -> None:
@@ -70,3 +81,9 @@ class Trials:
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def first_params(spec: StudySpec) -> dict[str, Any]:
+    """The parameters of the first trial of a study that has none yet."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of the study in memory
+    return Trials(spec, MemoryJournal()).suggested(0, 0)

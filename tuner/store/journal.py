@@ -263,7 +263,7 @@ def replaying(name: str) -> Iterator[None]:
 
 
 def _encode(log: dict[str, Any]) -> str:
-    text = json.dumps(log, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = _ENCODER.encode(log)
     if len(text) > LARGEST_VALUE:
         raise StoreError(
             f"an entry of {len(text)} bytes is too large for the journal: at most {LARGEST_VALUE} are allowed; it "
@@ -279,7 +279,7 @@ def _decode(text: str, index: int) -> dict[str, Any]:
             "tuner's; the study cannot be read"
         )
     try:
-        entry = json.loads(text, parse_constant=_refuse_constant)
+        entry = _DECODER.decode(text)
     except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict):
@@ -291,3 +291,8 @@ def _decode(text: str, index: int) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+# For all entries: `json.dumps` and `json.loads` make one for each call that has options.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

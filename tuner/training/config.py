@@ -81,11 +81,18 @@ class Hyperparameters:
     zoom: float = _number(0.0, 0.0, 0.5, "largest zoom in or out, beside that of augment")
     fill: str = _choice("reflect", ("reflect", "nearest"), "what moved pictures show beyond their border")
     flip: str = _choice("auto", ("auto", "on", "off"), "horizontal flips; 'auto' asks the data set (off for digits)")
+    frozen_epochs: int = _integer(0, 0, 1000, "first epochs, in which only the last layer learns (torchvision)")
+    unfrozen_lr_factor: float = _number(1.0, 1e-6, 10.0, "factor on the learning rate of all epochs after those")
 
     @classmethod
-    def from_params(cls, params: Mapping[str, object]) -> Hyperparameters:
-        """Check and convert `params`. Raises UsageError naming the key, the value and the allowed range."""
-        checked: dict[str, Any] = {key: check_value(key, value) for key, value in params.items()}
+    def from_params(cls, params: Mapping[str, object], *, own_network: bool = False) -> Hyperparameters:
+        """Check and convert `params`. Raises UsageError naming the key, the value and the allowed range.
+
+        own_network: for a network by the user's own function, whose names are not among them: they are left out.
+        """
+        checked: dict[str, Any] = {
+            key: check_value(key, value) for key, value in params.items() if not (own_network and is_free(key))
+        }
         return cls(**checked)
 
     def as_dict(self) -> dict[str, Value]:
@@ -94,6 +101,21 @@ class Hyperparameters:
 
 
 _FIELDS: dict[str, Field[Any]] = {entry.name: entry for entry in fields(Hyperparameters)}
+FAMILY = frozenset(list(_FIELDS)[: list(_FIELDS).index("optimizer")])
+"""Those that describe the built-in networks; all others are of the training of any network."""
+
+
+def is_free(key: str) -> bool:
+    """Whether `key` may mean anything to a network by the user's own function: it is not of the training."""
+    return key in FAMILY or key not in _FIELDS
+
+
+def check_free_value(key: str, value: object) -> Value:
+    """Return `value` if it may be a parameter of the user's own function. Raises UsageError if it is none of a finite
+    number, a text, true or false."""
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise UsageError(f"{key} = {value!r} is not allowed: it must be a finite number, a text, true or false")
+    return value
 
 
 def kind(key: str) -> type:

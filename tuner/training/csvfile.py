@@ -22,7 +22,9 @@ from tuner.training.files import SET_ASIDE_SOURCE, FileSource, Picture, refuse_s
 SPLITS = ("train", "val", "test")
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """A line that names a picture; `split` is one of `SPLITS`, train where the file has no such column."""
+
     line: int
     file: str
     label: str
@@ -35,8 +37,7 @@ def open_csv(path: Path) -> FileSource:
     Raises DataError if it cannot be read, a line of it is not understood, leaves the folder or names a picture again,
     it has fewer than two labels, or a label with fewer than 3 training pictures.
     """
-    rows = list(_read(path))
-    _refuse_bad_paths(path, rows)
+    rows = read_rows(path)
     classes = tuple(sorted({row.label for row in rows if row.split == "train"}))
     if len(classes) < 2:
         raise DataError(f"{path} has {len(classes)} labels among its training lines: at least 2 are needed")
@@ -60,7 +61,15 @@ def open_csv(path: Path) -> FileSource:
     return FileSource(path.parent, classes, train, val, test, None, test_source)
 
 
-def _read(path: Path) -> Iterator[_Row]:
+def read_rows(path: Path) -> list[Row]:
+    """All lines. Raises DataError if it cannot be read, or a line is not understood, leaves the folder or names a
+    picture again."""
+    rows = list(_read(path))
+    _refuse_bad_paths(path, rows)
+    return rows
+
+
+def _read(path: Path) -> Iterator[Row]:
     try:
         # Spreadsheets begin a file with a byte order mark.
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -81,7 +90,7 @@ def _read(path: Path) -> Iterator[_Row]:
         raise DataError(f"{path} is no CSV file in UTF-8 ({first_line(error)})") from error
 
 
-def _parse(path: Path, line: int, cells: list[str], width: int, columns: list[int | None]) -> _Row:
+def _parse(path: Path, line: int, cells: list[str], width: int, columns: list[int | None]) -> Row:
     if len(cells) != width:
         raise DataError(f"{path}, line {line}: {len(cells)} cells where the first line has {width}")
     file, label, split = ("train" if column is None else cells[column].strip() for column in columns)
@@ -91,10 +100,10 @@ def _parse(path: Path, line: int, cells: list[str], width: int, columns: list[in
         raise DataError(f"{path}, line {line}: {file!r} is no path")
     if split.lower() not in SPLITS:
         raise DataError(f"{path}, line {line}: the split {split!r} must be one of {', '.join(SPLITS)}")
-    return _Row(line, os.path.normpath(file), label, split.lower())
+    return Row(line, os.path.normpath(file), label, split.lower())
 
 
-def _refuse_bad_paths(path: Path, rows: list[_Row]) -> None:
+def _refuse_bad_paths(path: Path, rows: list[Row]) -> None:
     """A list that somebody else wrote must not have the program open, cache or export what lies elsewhere."""
     root = os.path.realpath(path.parent)
     folders: dict[str, str] = {}

@@ -50,12 +50,14 @@ class TrainingData:
         """Pictures and labels at `indices` (int64 B, on `device`): float32 B x C x H x W, normalised to mean 0 and
         deviation 1 per channel, channels-last in memory; int64 B."""
         if self.images.device == self.device:
-            pixels = self.images[indices]
+            pixels = self.images.index_select(0, indices)
         else:
-            pixels = self.images[indices.cpu()].to(self.device)
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32)
-        images.sub_(self.mean.view(1, -1, 1, 1)).div_(self.std.view(1, -1, 1, 1))
-        return images, self.labels[indices]
+            pixels = self.images.index_select(0, indices.cpu()).to(self.device)
+        count, height, width, channels = pixels.shape
+        # As rows of width x channels values: element by element over three channels is six times as slow on a CPU.
+        rows = pixels.view(count * height, width * channels).to(torch.float32)
+        rows.sub_(self.mean.repeat(width)).div_(self.std.repeat(width))
+        return rows.view(count, height, width, channels).permute(0, 3, 1, 2), self.labels[indices]
 
 
 def load_training_data(

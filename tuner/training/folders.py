@@ -16,8 +16,7 @@ from typing import NamedTuple
 from tuner.errors import DataError, UsageError
 from tuner.training.dataspec import is_folder
 from tuner.training.files import SET_ASIDE_SOURCE, FileSource, Picture, refuse_small_classes, set_test_aside
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+from tuner.training.pixels import SUFFIXES
 
 # What file managers leave behind; nobody takes it for a picture.
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +21,20 @@ from tuner.training import checkpoint
 from tuner.training.augment import Moves, augment
 from tuner.training.checkpoint import SavedCheckpoints
 from tuner.training.checkpoint_ref import CheckpointRef
-from tuner.training.config import Hyperparameters
+from tuner.training.config import Hyperparameters, Value
 from tuner.training.data import TrainingData
+from tuner.training.epoch import Diverged, EpochReport
 from tuner.training.hardware import has_fast_bf16
-from tuner.training.models import build
+from tuner.training.models import load_state
+from tuner.training.networks import FAMILY, Architecture, normalised
 from tuner.training.optimizer import Optimizer
 from tuner.training.randomness import TrialRandomness
 from tuner.training.schedule import learning_rate, plateaus
+from tuner.training.transfer import freeze
 
-_MIN_EVALUATION_BATCH = 512
-
-
-class Diverged(Exception):
-    """The training or validation loss of an epoch is not a finite number; the message says which and when."""
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What one epoch gave. epoch: 1-based. score: validation accuracy, 0 to 1. The losses are mean cross-entropies in
-    nats, the training one with label smoothing and augmentation. seconds: wall time with validation. images: training
-    pictures used. waited: epochs since the best score, if the trial ends early for that; 0: it does not."""
-
-    epoch: int
-    score: float
-    val_loss: float
-    train_loss: float
-    seconds: float
-    images: int
-    waited: int = 0
+_GPU_EVALUATION_BATCH = 512  # at least
+# Larger ones are slower: glibc asks the kernel anew for each activation of 32 MiB and more.
+_CPU_EVALUATION_BATCH = 256
 
 
 class TrialTrainer:
@@ -63,9 +49,10 @@ class TrialTrainer:
         batch norm and dropout that is the gradient of the whole batch up to rounding. Batch norm takes mean and
         variance from each part alone ("ghost batch normalization", Hoffer et al. 2017), which is noisier, and moves
         its running averages once a part; dropout draws other masks.
+    network: the kind of network; params: what it is built from besides `hp`, see `Architecture.build`.
 
     Raises UsageError if the network does not fit the pictures' size; torch's own out-of-memory error passes through,
-    here and in `run_epoch`.
+    here and in `run_epoch`, and so do all errors of a network of the user's own.
     """
 
     def __init__(
@@ -78,9 +65,13 @@ class TrialTrainer:
         device: torch.device | str,
         continued_from: int = 0,
         micro_batch: int | None = None,
+        network: Architecture = FAMILY,
+        params: Mapping[str, Value] | None = None,
     ) -> None:
         self._hp = hp
-        self._data = data
+        self._network = network
+        self._params = dict(params or {})
+        self._data = normalised(data, network)
         self._max_epochs = max_epochs
         self._continued_from = continued_from
         self._micro_batch = micro_batch
@@ -91,8 +82,9 @@ class TrialTrainer:
         self._randomness = TrialRandomness(seed, self._device)
         info = data.info
         with self._randomness.as_default():
-            network = build(hp, (info.channels, info.height, info.width), len(info.classes))
-        self._model: nn.Module = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            built = network.build(hp, self._params, (info.channels, info.height, info.width), len(info.classes))
+        order = torch.channels_last if network.channels_last else torch.preserve_format
+        self._model: nn.Module = built.to(self._device, memory_format=order)  # type: ignore[call-overload]
         self._optimizer = Optimizer(self._model, hp)
         self._report: EpochReport | None = None
         self._scores: list[float] = []
@@ -105,14 +97,17 @@ class TrialTrainer:
         """Epochs trained so far, with those before a restored checkpoint."""
         return self._report.epoch if self._report else 0
 
-    def run_epoch(self) -> EpochReport:
-        """Train one epoch and validate. Raises Diverged if a loss is not finite; the trainer is of no use then."""
+    def run_epoch(self, after_step: Callable[[], None] | None = None) -> EpochReport:
+        """Train one epoch and validate. Raises Diverged if a loss is not finite; the trainer is of no use then.
+
+        after_step: called after each step of training, for who watches.
+        """
         assert self.epoch < self._max_epochs, f"all {self._max_epochs} epochs are done"
         assert not (self._report and self._report.waited), "the trial has ended early"
         start = time.perf_counter()
         epoch = self.epoch + 1
         with self._randomness.as_default():
-            train_loss, images = self._train_epoch()
+            train_loss, images = self._train_epoch(after_step)
         if not math.isfinite(train_loss):
             raise Diverged(f"the training loss is {train_loss} at epoch {epoch}")
         score, val_loss = self._validate()
@@ -174,27 +169,31 @@ class TrialTrainer:
         then.
         """
         full = checkpoint.read(last)
-        if full.state["kind"] != "epoch" or not self._is_own(full.state["hyperparameters"]):
+        if full.state["kind"] != "epoch" or not self._is_own(full.state):
             raise CheckpointError(f"the checkpoint {last.path} belongs to another configuration than this trial's")
         if last.epoch != self._continued_from:
             self._restore_best(last, CheckpointRef.from_dict(full.state["best"]))
-        self._model.load_state_dict(full.group("model"))
+        load_state(self._model, full.group("model"))
         self._optimizer.load(full.group("optimizer"))
         self._randomness.load(full.group("rng"))
         self._report = EpochReport(**full.state["report"])
         # Versions that had nothing to decide by scores did not save them.
         self._scores = full.state.get("scores", [])
 
-    def _is_own(self, hyperparameters: dict[str, Any]) -> bool:
-        """Whether a checkpoint's `hyperparameters` are this trial's; those that it does not know are the defaults."""
+    def _is_own(self, state: dict[str, Any]) -> bool:
+        """Whether a checkpoint's `state` is of this trial; hyperparameters that it does not know are the defaults."""
+        description = self._description()
+        if any(state.get(key) != description.get(key) for key in ("model", "params")):
+            return False
         try:
-            return Hyperparameters.from_params(hyperparameters) == self._hp
+            return Hyperparameters.from_params(state["hyperparameters"]) == self._hp
         except UsageError:
             return False
 
-    def _train_epoch(self) -> tuple[float, int]:
+    def _train_epoch(self, after_step: Callable[[], None] | None) -> tuple[float, int]:
         """Mean loss and number of pictures. The pictures that fill no batch are left out this time."""
         self._model.train()
+        slower = self._freeze_or_not()
         indices = self._data.train_indices
         order = indices[torch.randperm(len(indices), generator=self._randomness.generator, device=self._device)]
         batch_size = min(self._hp.batch_size, len(order))
@@ -206,8 +205,18 @@ class TrialTrainer:
             # The middle of the step, so that neither the first nor the last has a rate of 0.
             position = self.epoch + (step + 0.5) / steps
             rate = learning_rate(self._hp, position, self._max_epochs, self._continued_from, seen)
-            total += self._train_step(order[step * batch_size : (step + 1) * batch_size], rate)
+            total += self._train_step(order[step * batch_size : (step + 1) * batch_size], rate * slower)
+            if after_step is not None:
+                after_step()
         return (total / steps).item(), steps * batch_size
+
+    def _freeze_or_not(self) -> float:
+        """Have those layers learn that do in the coming epoch; the factor on its learning rate."""
+        frozen = self.epoch < self._hp.frozen_epochs
+        head = self._network.head(self._model) if self._hp.frozen_epochs else None
+        if head is not None:
+            freeze(self._model, head, frozen=frozen)
+        return 1.0 if frozen else self._hp.unfrozen_lr_factor
 
     def _train_step(self, indices: Tensor, rate: float) -> Tensor:
         images, labels = self._data.batch(indices)
@@ -233,7 +242,9 @@ class TrialTrainer:
         indices = self._data.val_indices
         hits = torch.zeros((), dtype=torch.int64, device=self._device)
         loss = torch.zeros((), device=self._device)
-        for part in torch.split(indices, self._micro_batch or max(_MIN_EVALUATION_BATCH, 4 * self._hp.batch_size)):
+        on_cpu = self._device.type == "cpu"
+        at_once = _CPU_EVALUATION_BATCH if on_cpu else max(_GPU_EVALUATION_BATCH, 4 * self._hp.batch_size)
+        for part in torch.split(indices, self._micro_batch or at_once):
             images, labels = self._data.batch(part)
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
                 logits = self._model(images)
@@ -260,8 +271,10 @@ class TrialTrainer:
     def _description(self) -> dict[str, Any]:
         """What rebuilds the network and its input without the data set."""
         info = self._data.info
+        spec = self._network.spec
         return {
             "hyperparameters": self._hp.as_dict(),
+            **({} if spec is None else {"model": spec.as_dict(), "params": self._params}),
             "input": {"height": info.height, "width": info.width, "channels": info.channels},
             "classes": list(info.classes),
             "mean": self._data.mean.tolist(),

@@ -9,6 +9,7 @@ ResNet 8", moves it likewise). Residual blocks come after the pooling, as in tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -129,6 +130,16 @@ def build(hp: Hyperparameters, input_shape: tuple[int, int, int], classes: int) 
     model = nn.Sequential(*layers)
     _initialise(model, hp)
     return model
+
+
+def load_state(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load the state dict `tensors`, which came from a file and so without the versions of layers that torch notes in
+    one: some layers of torchvision want theirs. Raises RuntimeError if it is of another network."""
+    state = network.state_dict()
+    state.update(tensors)
+    if len(state) != len(tensors):
+        raise RuntimeError(f"the weights lack {next(key for key in state if key not in tensors)}")
+    network.load_state_dict(state)
 
 
 def parameter_count(model: nn.Module) -> int:

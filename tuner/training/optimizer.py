@@ -24,6 +24,8 @@ class Optimizer:
     L1 is a proximal step after the gradient's (Duchi & Singer 2009, "Efficient Online and Batch Learning Using Forward
     Backward Splitting", 5.1): the same kernels' values move towards 0 by rate x l1 and stop there, so that they do
     become 0.
+
+    What has no gradient in a step is left alone: layers that are frozen, or that the network did not use.
     """
 
     def __init__(self, model: nn.Module, hp: Hyperparameters) -> None:
@@ -36,6 +38,10 @@ class Optimizer:
             self._engine = torch.optim.SGD(
                 self._parameters, lr=hp.lr, momentum=hp.momentum, nesterov=hp.momentum > 0, fused=True
             )
+            if hp.momentum:
+                # The fused step cannot bear that some parameters have a momentum and others, frozen so far, have none.
+                for parameter in self._parameters:
+                    self._engine.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return
         betas = (hp.momentum, _ADAM_BETA2)
         if hp.optimizer == "adam":
@@ -47,16 +53,17 @@ class Optimizer:
 
     def step(self, rate: float) -> None:
         """Decay the kernels, apply the gradients at learning rate `rate`, and clear the gradients."""
+        kernels = [kernel for kernel in self._kernels if kernel.grad is not None]
         if self._decay:
             with torch.no_grad():
-                for kernel in self._kernels:
+                for kernel in kernels:
                     kernel.mul_(1 - rate * self._decay)
         for group in self._engine.param_groups:
             group["lr"] = rate
         self._engine.step()
         if self._l1:
             with torch.no_grad():
-                for kernel in self._kernels:
+                for kernel in kernels:
                     kernel.copy_(functional.softshrink(kernel, rate * self._l1))
         self._engine.zero_grad(set_to_none=True)
 

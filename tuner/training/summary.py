@@ -23,13 +23,38 @@ class LayerSummary:
 def summarise(hp: Hyperparameters, input_shape: tuple[int, int, int], classes: int) -> list[LayerSummary]:
     """The layers of the network that `build` makes for the same arguments. Raises UsageError as it does."""
     network = build(hp, input_shape, classes).eval()
-    layers = []
+    layers: list[LayerSummary] = []
     out = torch.zeros(1, *input_shape)
     with torch.inference_mode():
         for layer in network:
             out = layer(out)
             layers.append(LayerSummary(_name(layer), _shape(out), parameter_count(layer)))
     return layers
+
+
+def summarise_parts(network: nn.Module, input_shape: tuple[int, int, int]) -> list[LayerSummary]:
+    """The outermost parts of any network, by their names in it, in the order in which they are used first."""
+    parts: list[LayerSummary] = []
+    told: set[str] = set()
+
+    def tell(name: str, part: nn.Module, out: object) -> None:
+        if name not in told:
+            told.add(name)
+            shape = _shape(out) if isinstance(out, Tensor) else ()
+            parts.append(LayerSummary(f"{name}: {type(part).__name__}", shape, parameter_count(part)))
+
+    children = list(network.named_children())
+    while len(children) == 1 and list(children[0][1].children()):
+        children = list(children[0][1].named_children())
+    hooks = [
+        part.register_forward_hook(lambda part, _, out, name=name: tell(name, part, out)) for name, part in children
+    ]
+    with torch.inference_mode():
+        network.eval()(torch.zeros(2, *input_shape))
+    for hook in hooks:
+        hook.remove()
+    rest = parameter_count(network) - sum(part.parameters for part in parts)
+    return parts + ([LayerSummary("the rest", (), rest)] if rest else [])
 
 
 def _shape(out: Tensor) -> tuple[int, ...]:

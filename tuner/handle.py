@@ -1,0 +1,176 @@
+"""A study as Python programs hold it: read it, go on with it, stop it, export its best model. Light to import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.bundle.formats import DEFAULT, Formats
+from tuner.durations import parse_seconds
+from tuner.inprocess import console_for, guest, refuse_below_one, refuse_dashboard, refuse_unless_whole, store
+from tuner.settings import absolute, load_settings
+
+if TYPE_CHECKING:
+    from tuner.export import Exported
+    from tuner.study import Best, TrialRecord
+    from tuner.study import Study as StudyRecord
+
+
+class Study:
+    """A study in the store, as it was when it was last read; `refresh` reads it again.
+
+    Made by `search`, `load` and `studies`. It holds no connection, so that it can be kept for as long as you like.
+    """
+
+    def __init__(self, record: StudyRecord, redis: str | None, why_stopped: str = "") -> None:
+        self._record = record
+        self._redis = redis
+        self._why_stopped = why_stopped
+
+    def __repr__(self) -> str:
+        best = self.best
+        score = "" if best is None else f", best {best.value:.4f} (trial {best.trial}, epoch {best.epoch})"
+        return f"<study {self.name}: {self.state}, {self._record.finished} of {self.trials_wanted} trials{score}>"
+
+    @property
+    def name(self) -> str:
+        """Its name in the store."""
+        return self._record.spec.name
+
+    @property
+    def state(self) -> str:
+        """`running` while a driver lives, here or elsewhere; `complete`; or `stopped`, and `resume` goes on."""
+        return self._record.state
+
+    @property
+    def why_stopped(self) -> str:
+        """Why the run that this object comes from ended early, e.g. "interrupted"; empty if it did not."""
+        return self._why_stopped
+
+    @property
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """All trials that were started, by number."""
+        return self._record.trials
+
+    @property
+    def trials_wanted(self) -> int:
+        """Trials in all, without those that continue others for more epochs."""
+        return self._record.trials_wanted
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of a complete trial."""
+        return self._record.max_epochs
+
+    @property
+    def metric(self) -> str:
+        """What the scores are, `val_accuracy`: the share of the validation pictures that are classified rightly."""
+        return self._record.spec.metric
+
+    @property
+    def best(self) -> Best | None:
+        """The best epoch whose weights are kept, which `export` exports; None if there is none yet."""
+        return self._record.best
+
+    def status(self) -> dict[str, Any]:
+        """What `tuner status --json` prints (docs/json.md)."""
+        return self._record.status()
+
+    def refresh(self) -> Study:
+        """Read it anew, and return it. Raises StudyNotFound if it was deleted, StoreError."""
+        from tuner import launch
+
+        with store(self._redis) as client:
+            self._record = launch.load_study(client, self.name)
+        return self
+
+    def resume(
+        self,
+        *,
+        trials: int | None = None,
+        max_epochs: int | None = None,
+        gpus: int | None = None,
+        strict_gpus: bool = False,
+        trials_per_gpu: int | None = None,
+        workers: int | None = None,
+        time_budget: str | float | None = None,
+        progress_timeout: str | float | None = None,
+        wait: str | float | None = None,
+        address: str | None = None,
+        insecure: bool = False,
+        progress: bool = True,
+    ) -> Study:
+        """Go on with it after any end, and return it: nothing finished is done again, what was in flight goes on.
+
+        trials: in all, finished ones included. max_epochs: more than before, the best trials go on as new ones.
+        wait: so long for another driver of the study to end. The others are those of `search`.
+        Raises LeaseHeld while another driver runs it, DataError if the data set changed, and what `search` raises.
+        """
+        from tuner import launch
+        from tuner.request import resources_changed
+
+        refuse_below_one(trials=trials, max_epochs=max_epochs)
+        refuse_unless_whole(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers)
+        refuse_dashboard(address)
+        time_budget_s, progress_timeout_s = parse_seconds(time_budget), parse_seconds(progress_timeout)
+        with guest(), store(self._redis, insecure=insecure) as client:
+            self._record, stop = launch.resume(
+                self.name,
+                client,
+                load_settings(),
+                console_for(progress),
+                trials=trials,
+                max_epochs=max_epochs,
+                time_budget_s=time_budget_s,
+                progress_timeout_s=progress_timeout_s,
+                address=address,
+                insecure=insecure,
+                strict_gpus=strict_gpus,
+                wait_s=parse_seconds(wait) or 0.0,
+                change=resources_changed(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers),
+            )
+        self._why_stopped = stop.why
+        return self
+
+    def stop(self, *, now: bool = False) -> bool:
+        """Ask its driver to stop, wherever that runs: after the running epochs, or `now`. False if none runs it."""
+        from tuner.store import catalog
+
+        with store(self._redis) as client:
+            return catalog.request_stop(client, self.name, now)
+
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        force: bool = False,
+        formats: Sequence[str] = DEFAULT,
+        half: str | None = None,
+        quantize: str | None = None,
+        max_drop: float = 0.5,
+        progress: bool = True,
+    ) -> Exported:
+        """Write the best model to `folder`, as `tuner export-best` does, measured once on the test split.
+
+        force: replace an earlier export there. A search that still runs exports its best so far.
+        formats: of "onnx", "pt2", "safetensors". half: "fp16" or "bf16", a second file of each; quantize: "int8", a
+        further ONNX file; max_drop: points of accuracy on the test split that those may lose.
+        Raises UsageError if the folder is not empty, ExportError if there is nothing to export or ONNX and PyTorch
+        disagree, CheckpointError, DataError.
+        """
+        from tuner import launch
+        from tuner.export import export_best
+
+        wanted = Formats(tuple(formats), half, quantize, max_drop)
+        console = console_for(progress)
+        with store(self._redis) as client:
+            return export_best(
+                launch.load_study(client, self.name),
+                absolute(folder, Path()),
+                cache=load_settings().cache,
+                force=force,
+                formats=wanted,
+                say=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+                reread=lambda: launch.load_study(client, self.name),
+            )
