@@ -20,7 +20,7 @@ class Program:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("TUNER_", "RAY_"))}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("TUNER_", "TUNE_", "RAY_"))}
         self.environment = {**kept, "TUNER_HOME": str(home), "COLUMNS": "200"}
 
     def command(self, *arguments: str) -> list[str]:

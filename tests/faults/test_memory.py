@@ -15,7 +15,7 @@ from tests.faults.by_hand import SPACE, Life, digits_spec
 from tuner import worker
 from tuner.exchange import Failure, Report
 from tuner.store.journal import MemoryJournal
-from tuner.training import loop
+from tuner.training import loop, models
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 MESSAGE = "CUDA out of memory. Tried to allocate 9 GiB"
@@ -120,7 +120,7 @@ def test_when_the_device_is_asked_to_free_its_memory_nothing_of_the_trial_is_hel
     device.limit = 20
     life = Life(digits_spec(tmp_path, cache), cache, MemoryJournal())
     held, alive = [], []
-    train_step, build = loop.TrialTrainer._train_step, loop.build
+    train_step, build = loop.TrialTrainer._train_step, models.build
 
     def noting_step(self, indices, rate):
         held.append(weakref.ref(self))
@@ -132,7 +132,7 @@ def test_when_the_device_is_asked_to_free_its_memory_nothing_of_the_trial_is_hel
         return network
 
     monkeypatch.setattr(loop.TrialTrainer, "_train_step", noting_step)
-    monkeypatch.setattr(loop, "build", noting_build)
+    monkeypatch.setattr(models, "build", noting_build)
     with monkeypatch.context() as patched:
         patched.setattr(torch.cuda, "is_available", lambda: True)
         patched.setattr(torch.cuda, "empty_cache", lambda: alive.append(sum(ref() is not None for ref in held)))

@@ -147,8 +147,12 @@ def driver_journal(connected: redis.Redis, clock: Clock, **options: Any) -> Redi
 
 def decided(texts: list[str]) -> list[dict[str, Any]]:
     """The entries of a journal without what is different in each run: who wrote them, and when."""
-    passing = ("worker_id", "datetime_start", "datetime_complete")
-    return [{key: value for key, value in json.loads(text).items() if key not in passing} for text in texts]
+    passing = ("worker_id", "datetime_start", "datetime_complete", "recorded_s")
+
+    def lasting(content: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in content.items() if key not in passing}
+
+    return [json.loads(text, object_hook=lasting) for text in texts]
 
 
 def check_as_if_nothing_had_happened(connected: redis.Redis, spec: StudySpec, ledger: list[tuple[int, int]]) -> None:

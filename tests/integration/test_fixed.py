@@ -54,7 +54,7 @@ def test_fixed_trains_exactly_the_start_until_it_is_on_a_plateau_and_exports_two
     fixed = ["--space", "mine.toml", "--fixed", "--trials", "2", "--gpus", "0", "--name", "mine"]
     printed = tuner("search", "pictures", *fixed)
     assert "pictures of 12 x 12 x 1" in printed
-    assert "2 trials of up to 40 epochs, compared after epochs none" in printed
+    assert "2 trials of up to 40 epochs, never compared" in printed
     assert "(no better score for 2 epochs)" in printed
     trials = json.loads(tuner("trials", "mine", "--json"))
     for trial in trials:
