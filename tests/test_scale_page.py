@@ -54,5 +54,5 @@ def test_each_measurement_was_repeated_and_its_circumstances_are_there(recorded)
 
 def test_a_machine_that_joins_is_used_within_15_s_and_its_end_costs_at_most_the_epochs_since_a_checkpoint(recorded):
     machines = recorded["machines"]
-    assert machines["join_to_first_report_s"]["median"] < 15
+    assert machines["join_to_first_report_s"]["max"] < 15
     assert machines["epochs_lost"]["max"] < machines["save_every_epochs"]
