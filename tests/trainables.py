@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import time
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,7 @@ class SlowlySaving(Saving):
 
 
 class Gathering(SlowlySaving):
-    """Its epochs wait until as many processes have started as `LEDGER.processes` says.
-
-    Tune gives a trial that waits for a new process the first one that gets free, and so would never wait for it.
-    """
+    """Its epochs wait until as many processes have started as `LEDGER.processes` says."""
 
     def setup(self, config: dict[str, Any], **arguments: Any) -> None:
         super().setup(config, **arguments)
@@ -197,8 +195,9 @@ class BadReset(Saving):
             self.go_wrong()
         return super().reset_config(config)
 
+    @abstractmethod
     def go_wrong(self) -> None:
-        raise NotImplementedError
+        """What happens instead of taking the trial."""
 
     def step(self) -> dict[str, Any]:
         number = self.assignment.number

@@ -12,7 +12,7 @@ from tests.report.studies import searched, trial_of
 from tuner.exchange import Failure, Report
 from tuner.report.charts_time import busy_share, stretches
 from tuner.report.record import read_detail
-from tuner.search import record as search_record
+from tuner.search import epochs
 from tuner.search.record import StudyRecord
 from tuner.store.journal import MemoryJournal
 from tuner.study import ENVIRONMENT
@@ -22,7 +22,7 @@ from tuner.study import ENVIRONMENT
 def clock(monkeypatch):
     """What the driver takes for the time, in a list that a test may change."""
     now = [1_000.0]
-    monkeypatch.setattr(search_record.time, "time", lambda: now[0])
+    monkeypatch.setattr(epochs.time, "time", lambda: now[0])
     return now
 
 

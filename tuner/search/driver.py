@@ -72,10 +72,9 @@ def run(
     Ray must be connected. `show` gets the trials that the journal already holds and the number wanted, and gives the
     display for as long as the search runs. `trials` changes the total wanted; a higher `max_epochs` continues the best
     complete trials; `trainable` replaces the worker (its `setup` gets the same keyword arguments); `profile` has the
-    worker trace an epoch. Raises LeaseHeld if
-    another driver runs the study, LeaseLost if this one was taken over, StoreUnavailable if Redis stays away for
-    `outage_s` although `revive` is called to start it again, StoreError if it lost its data, UsageError for a lower
-    `max_epochs`, TunerError if every trial fails by the same error.
+    worker trace an epoch. Raises LeaseHeld if another driver runs the study, LeaseLost if this one was taken over,
+    StoreUnavailable if Redis stays away for `outage_s` although `revive` is called to start it again, StoreError if it
+    lost its data, UsageError for a lower `max_epochs`, TunerError if every trial fails by the same error.
     """
     if not _log.isEnabledFor(logging.INFO):
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it configures its own logger when it is imported

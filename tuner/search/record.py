@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner import asha, failpoints
+from tuner import failpoints
 from tuner.errors import TunerError
 from tuner.exchange import Assignment, Failure, Report
 from tuner.search.brake import Brake
 from tuner.search.continuation import chosen_to_continue
+from tuner.search.epochs import record_epoch
 from tuner.search.trials import Trials
 from tuner.spec import StudySpec
 from tuner.store.journal import Journal
@@ -216,57 +216,13 @@ class StudyRecord:
             # It is complete once its weights are kept: until then it stays in flight, and this epoch unreported.
             self.release(assignment)
             return False
-        finished = self._record_epoch(assignment, report)
+        finished = record_epoch(self._trials, self._journal, self.rungs, assignment, report)
         self.brake.any_epoch = True
         failpoints.reach("after-report-folded")
         if finished:
             del self.live[number]
         self._changed(number)
         return not finished and not self.stopping
-
-    def _record_epoch(self, assignment: Assignment, report: Report) -> bool:
-        """Commit the report and what follows from it at once; True if it ended the trial."""
-        number, epoch, score = assignment.number, report.epoch, report.score
-        values = self._trials[number].intermediate_values
-        # An epoch trained again after a crash changes nothing: the first report stands, with what was decided on it.
-        new = epoch not in values
-        decision = None
-        if new and epoch > assignment.continued_from and epoch in self.spec.rungs(assignment.max_epochs):
-            decision = asha.decide(score, self.rungs[epoch], self.spec.reduction_factor, self.spec.direction)
-        stopped = decision is not None and not decision.go_on
-        complete = not stopped and (report.waited > 0 or epoch >= assignment.max_epochs)
-        with failpoints.durable("report-committed"), self._journal.transition():
-            if new:
-                self._trials.set_score(number, epoch, score)
-                details = {**report.details(), "attempt": assignment.attempt, "recorded_s": round(time.time(), 3)}
-                self._trials.set(number, f"report:{epoch}", details)
-            self._record_checkpoints(number, report, {epoch: score, **values})
-            if complete:
-                if epoch < assignment.max_epochs:
-                    self._trials.set(number, "reason", {"kind": "plateau", "waited": report.waited})
-                best = max if self.spec.direction == "maximize" else min
-                self._trials.end(number, TrialState.COMPLETE, best([*values.values(), score]))
-            elif decision is not None and stopped:
-                reason = {"kind": "asha", "rung": epoch, "rank": decision.rank, "peers": decision.peers}
-                self._trials.set(number, "reason", {**reason, "cutoff": decision.cutoff})
-                self._trials.end(number, TrialState.PRUNED, score)
-        if decision is not None:
-            self.rungs[epoch].append(score)
-        return stopped or complete
-
-    def _record_checkpoints(self, number: int, report: Report, values: Mapping[int, float]) -> None:
-        if report.checkpoint is not None:
-            previous = self._trials[number].user_attrs.get("checkpoint")
-            if previous is not None and previous["path"] != report.checkpoint.path:
-                self._trials.set(number, "previous_checkpoint", previous)
-            self._trials.set(number, "checkpoint", report.checkpoint.as_dict())
-        # Devices need not repeat bit for bit: the best of an epoch that was trained again may have another score than
-        # the one that stands. Only weights whose score is the journal's are named, so that they can be exported.
-        if report.best is not None and values.get(report.best.epoch) == report.best.score:
-            self._trials.set(number, "best_checkpoint", report.best.as_dict())
-        if report.restarted:
-            restarts = [*self._trials[number].user_attrs.get("restarts", []), report.restarted]
-            self._trials.set(number, "restarts", restarts)
 
     def lose(self, assignment: Assignment, detail: str, *, begun: bool = True) -> None:
         """The worker of an attempt is gone: launch the trial again, or fail it after `MAX_LOSSES` such losses.

@@ -21,7 +21,7 @@ class Trials:
     """
 
     def __init__(self, spec: StudySpec, journal: Journal) -> None:
-        self._spec = spec
+        self.spec = spec
         self._distributions = spec.space.distributions()
         self._evidence = evidence_trials(spec.evidence, self._distributions)
         self._storage = JournalStorage(journal)
@@ -47,16 +47,16 @@ class Trials:
 
         created: how many trials there are that continue no other. The first ones are those that were given.
         """
-        given = self._spec.first_configurations[created : created + 1]
-        max_epochs = self.attributes.get(MAX_EPOCHS, self._spec.max_epochs)
+        given = self.spec.first_configurations[created : created + 1]
+        max_epochs = self.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
         return samplers.suggest(
-            self._spec.sampler,
-            StudyWithEvidence(self._spec.name, self._storage, self._evidence),
-            self._spec.space,
+            self.spec.sampler,
+            StudyWithEvidence(self.spec.name, self._storage, self._evidence),
+            self.spec.space,
             self._distributions,
-            levels=(*self._spec.rungs(max_epochs), max_epochs),
+            levels=(*self.spec.rungs(max_epochs), max_epochs),
             number=number,
-            seed=self._spec.seed,
+            seed=self.spec.seed,
             given=given[0] if given else {},
         )
 

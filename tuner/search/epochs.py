@@ -1,0 +1,63 @@
+"""What follows from an epoch of a trial: it goes on, is stopped at its rung, or is complete; one append commits it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from optuna.trial import TrialState
+
+from tuner import asha, failpoints
+from tuner.exchange import Assignment, Report
+from tuner.search.trials import Trials
+from tuner.store.journal import Journal
+
+
+def record_epoch(
+    trials: Trials, journal: Journal, rungs: dict[int, list[float]], assignment: Assignment, report: Report
+) -> bool:
+    """Commit the report and what follows from it at once; True if it ended the trial.
+
+    rungs: by epoch, the scores that trials had there; gets this one if the epoch is a rung.
+    """
+    spec, number, epoch, score = trials.spec, assignment.number, report.epoch, report.score
+    values = trials[number].intermediate_values
+    # An epoch trained again after a crash changes nothing: the first report stands, with what was decided on it.
+    new = epoch not in values
+    decision = None
+    if new and epoch > assignment.continued_from and epoch in spec.rungs(assignment.max_epochs):
+        decision = asha.decide(score, rungs[epoch], spec.reduction_factor, spec.direction)
+    stopped = decision is not None and not decision.go_on
+    complete = not stopped and (report.waited > 0 or epoch >= assignment.max_epochs)
+    with failpoints.durable("report-committed"), journal.transition():
+        if new:
+            trials.set_score(number, epoch, score)
+            details = {**report.details(), "attempt": assignment.attempt, "recorded_s": round(time.time(), 3)}
+            trials.set(number, f"report:{epoch}", details)
+        _record_checkpoints(trials, number, report, {epoch: score, **values})
+        if complete:
+            if epoch < assignment.max_epochs:
+                trials.set(number, "reason", {"kind": "plateau", "waited": report.waited})
+            best = max if spec.direction == "maximize" else min
+            trials.end(number, TrialState.COMPLETE, best([*values.values(), score]))
+        elif decision is not None and stopped:
+            reason = {"kind": "asha", "rung": epoch, "rank": decision.rank, "peers": decision.peers}
+            trials.set(number, "reason", {**reason, "cutoff": decision.cutoff})
+            trials.end(number, TrialState.PRUNED, score)
+    if decision is not None:
+        rungs[epoch].append(score)
+    return stopped or complete
+
+
+def _record_checkpoints(trials: Trials, number: int, report: Report, values: Mapping[int, float]) -> None:
+    if report.checkpoint is not None:
+        previous = trials[number].user_attrs.get("checkpoint")
+        if previous is not None and previous["path"] != report.checkpoint.path:
+            trials.set(number, "previous_checkpoint", previous)
+        trials.set(number, "checkpoint", report.checkpoint.as_dict())
+    # Devices need not repeat bit for bit: the best of an epoch that was trained again may have another score than
+    # the one that stands. Only weights whose score is the journal's are named, so that they can be exported.
+    if report.best is not None and values.get(report.best.epoch) == report.best.score:
+        trials.set(number, "best_checkpoint", report.best.as_dict())
+    if report.restarted:
+        trials.set(number, "restarts", [*trials[number].user_attrs.get("restarts", []), report.restarted])
