@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test soak bench bench-whole-search bench-search lint clean
+.PHONY: demo test test-benchmarks soak bench bench-whole-search bench-search lint clean
 
 demo: export TUNER_HOME := $(CURDIR)/demo/home
 demo: $(VENV)/.installed
@@ -22,7 +22,11 @@ demo: $(VENV)/.installed
 
 # The tests wait more than they compute: two at once, each file in one process, for its tests share what they start.
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not benchmark"
+
+# That the scripts of benchmarks/speed run, in a size that takes minutes in all; needed when they or the engine change.
+test-benchmarks: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m benchmark
 
 # Ten minutes of random kills of a real search; results in benchmarks/results/soak.json.
 soak: $(VENV)/.installed-test
@@ -35,7 +39,7 @@ bench-search: $(VENV)/.installed-test
 # Speed, A against B in turns, in less than half an hour; DATA_DIR holds cifar10/train/<class>/. Tables: docs/speed.md.
 bench: $(VENV)/.installed-test
 	@test -n "$(DATA_DIR)" || { echo "make bench DATA_DIR=FOLDER, which holds cifar10/train/<class>/"; exit 2; }
-	for question in pipeline limit threads memory data; do \
+	for question in pipeline where limit threads memory data; do \
 	  $(BIN)/python benchmarks/speed/$$question.py --data-dir "$(DATA_DIR)" || exit 1; \
 	done
 	for question in turnover control_plane reading start; do $(BIN)/python benchmarks/speed/$$question.py || exit 1; done

@@ -6,7 +6,7 @@
 
 A: whole epochs of a trial: data, augmentation, validation, checkpoint, report; once with augmentation as the space
 begins (0.1), once with the strongest, once with none. B: `bare.py`, forward, backward and step on one resident batch of
-the same network, number format and threads; on a GPU as one captured CUDA graph.
+the same network, number format and threads, with freed memory kept as in a worker; on a GPU as one captured CUDA graph.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import torch
 from bare import BareLoop
 from bench import Goal, compared, options_of, recording, refuse_no_data, take_turns, values
 from ours import DEVICE, Trial, device_name, hyperparameters, load
+
+from tuner.training.allocator import keep_freed_memory
 
 AUGMENT = {"A, augment as the space begins": None, "A, augment = 1.0": 1.0, "A, augment = 0": 0.0}
 GOALS = {"A, augment as the space begins": Goal("ratio", 0.90), "A, augment = 1.0": Goal("ratio", 0.85)}
@@ -41,6 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     refuse_no_data(parser, options)
     quick = options.quick
+    keep_freed_memory()
     torch.set_num_threads(1 if quick else os.cpu_count() or 1)
     with (
         tempfile.TemporaryDirectory(prefix="speed-") as folder,

@@ -2,27 +2,31 @@
 
     python benchmarks/speed/ours.py '{"data_dir": ..., "cache": ..., "device": "cpu", "threads": 2, "epochs": 1}'
 
-trains in a process of its own and prints one line of JSON. With `"keeps_memory": true` glibc gives nothing back to the
-kernel (see memory.py).
+trains in a process of its own and prints one line of JSON. With `"keeps_memory": false` glibc gives large tensors back
+to the kernel as it does by itself (see memory.py).
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import resource
 import sys
 import tempfile
 import time
 import tomllib
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from bench import ROOT
+from sections import CHECKPOINT, PICTURES, VALIDATION, milliseconds, named
 
 from tuner.exchange import Report
+from tuner.training import loop
+from tuner.training.allocator import keep_freed_memory
 from tuner.training.config import Hyperparameters
 from tuner.training.data import TrainingData, load_training_data
 from tuner.training.dataspec import DataSpec
@@ -61,6 +65,7 @@ class Trial:
     def __init__(self, hp: Hyperparameters, data: TrainingData, device: str, folder: str) -> None:
         self._trainer = TrialTrainer(hp, data, max_epochs=10_000, seed=0, device=device)
         self._folder = Path(folder)
+        self._batches = len(data.train_indices) // min(hp.batch_size, len(data.train_indices))
         self.epochs = 0
 
     def images_per_s(self, epochs: int) -> float:
@@ -80,12 +85,18 @@ class Trial:
             self.epochs = done.epoch
         return images / (time.perf_counter() - start_s)
 
-
-def keep_memory() -> None:
-    """Have glibc map nothing by itself and give nothing back to the kernel: M_MMAP_MAX and M_TRIM_THRESHOLD."""
-    libc = ctypes.CDLL(None)
-    if not libc.mallopt(-4, 0) or not libc.mallopt(-1, 2**31 - 1):
-        raise SystemExit("this C library has no such settings")
+    def sections(self) -> dict[str, float]:
+        """Milliseconds of an epoch for each of its batches, by section."""
+        trainer = self._trainer
+        with ExitStack() as patches:
+            for owner, name, section in (
+                (TrainingData, "batch", PICTURES),
+                (loop, "augment", PICTURES),
+                (trainer, "_validate", VALIDATION),
+                (trainer, "save", CHECKPOINT),
+            ):
+                patches.enter_context(patch.object(owner, name, named(section, getattr(owner, name))))
+            return milliseconds(lambda: self.images_per_s(1), self._batches)
 
 
 def memory_peak_mib(device: str) -> float:
@@ -98,13 +109,16 @@ def memory_peak_mib(device: str) -> float:
 def main() -> None:
     """Train what the plan says."""
     plan = json.loads(sys.argv[1])
-    if plan.get("keeps_memory"):
-        keep_memory()
+    if plan.get("keeps_memory", True):
+        keep_freed_memory()
     torch.set_num_threads(plan["threads"])
     data = load(plan["data_dir"], plan["cache"], plan["device"], plan.get("share", 1.0))
     with tempfile.TemporaryDirectory(prefix="speed-") as folder:
         trial = Trial(hyperparameters(plan["device"], **plan.get("changes", {})), data, plan["device"], folder)
         trial.images_per_s(1 if plan["device"] == "cpu" else 2)  # the first one also makes and measures kernels
+        if plan.get("sections"):
+            print(json.dumps(trial.sections()))
+            return
         before = resource.getrusage(resource.RUSAGE_SELF)
         rate = trial.images_per_s(plan["epochs"])
         after = resource.getrusage(resource.RUSAGE_SELF)

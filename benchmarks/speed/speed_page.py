@@ -20,6 +20,7 @@ PAGE = HERE.parent.parent / "docs" / "speed.md"
 RESULTS = HERE.parent / "results"
 QUESTIONS = (
     "pipeline",
+    "where",
     "limit",
     "turnover",
     "control_plane",

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from ours import hyperparameters, load
 from PIL import Image
+from sections import PICTURES, milliseconds, named
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -72,28 +73,42 @@ def endless(batches: DataLoader[object]) -> Iterator[object]:
 
 def train(data: TrainingData, device: str, workers: int, images: int) -> float:
     """Training pictures a second, of so many, after a few batches that do not count; no validation, no checkpoint."""
-    hp = hyperparameters(device)
-    info = data.info
-    network = models.build(hp, (info.channels, info.height, info.width), len(info.classes)).to(device)
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=hp.lr, momentum=hp.momentum, nesterov=True, weight_decay=hp.l2 * (1 - hp.momentum)
-    )
-    loss_of = nn.CrossEntropyLoss(label_smoothing=hp.label_smoothing)
-    network.train()
-    dataset = pictures(data, data.train_indices, training=True)
-    batches = endless(loader(dataset, min(hp.batch_size, len(dataset)), workers, device, training=True))
-    warm, steps, running_loss, start_s = max(4, 2 * workers), max(1, images // hp.batch_size), 0.0, 0.0
-    for step in range(warm + steps):
-        if step == warm:
-            start_s = time.perf_counter()
-        inputs, labels = next(batches)  # type: ignore[misc]
-        inputs, labels = inputs.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        optimizer.zero_grad()
-        loss = loss_of(network(inputs), labels)
-        loss.backward()
-        optimizer.step()
-        running_loss += loss.item()
-    return steps * min(hp.batch_size, len(dataset)) / (time.perf_counter() - start_s)
+    training = Tutorial(data, device, workers)
+    training.steps(max(4, 2 * workers))
+    steps, start_s = max(1, images // training.batch_size), time.perf_counter()
+    training.steps(steps)
+    return steps * training.batch_size / (time.perf_counter() - start_s)
+
+
+class Tutorial:
+    """The network, its optimizer and its loader."""
+
+    def __init__(self, data: TrainingData, device: str, workers: int) -> None:
+        self._device = device
+        hp = hyperparameters(device)
+        info = data.info
+        network = models.build(hp, (info.channels, info.height, info.width), len(info.classes))
+        self._network = network.to(device).train()
+        self._optimizer = torch.optim.SGD(
+            network.parameters(), lr=hp.lr, momentum=hp.momentum, nesterov=True, weight_decay=hp.l2 * (1 - hp.momentum)
+        )
+        self._loss_of = nn.CrossEntropyLoss(label_smoothing=hp.label_smoothing)
+        dataset = pictures(data, data.train_indices, training=True)
+        self.batch_size = min(hp.batch_size, len(dataset))
+        batches = endless(loader(dataset, self.batch_size, workers, device, training=True))
+        self._next_batch = named(PICTURES, lambda: next(batches))
+
+    def steps(self, count: int) -> None:
+        """Train so many batches."""
+        running_loss = 0.0
+        for _ in range(count):
+            inputs, labels = self._next_batch()  # type: ignore[misc]
+            inputs, labels = inputs.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+            self._optimizer.zero_grad()
+            loss = self._loss_of(self._network(inputs), labels)
+            loss.backward()
+            self._optimizer.step()
+            running_loss += loss.item()
 
 
 def main() -> None:
@@ -101,6 +116,12 @@ def main() -> None:
     plan = json.loads(sys.argv[1])
     torch.set_num_threads(plan["threads"])
     data = load(plan["data_dir"], plan["cache"], "cpu")
+    if plan.get("sections"):
+        training = Tutorial(data, plan["device"], plan["workers"])
+        training.steps(4)
+        batches = max(1, plan["images"] // training.batch_size)
+        print(json.dumps(milliseconds(lambda: training.steps(batches), batches)))
+        return
     print(json.dumps({"images_per_s": train(data, plan["device"], plan["workers"], plan["images"])}))
 
 

@@ -12,10 +12,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-QUESTIONS = ("control_plane", "data", "limit", "memory", "pipeline", "reading", "start", "threads", "turnover")
+QUESTIONS = (
+    "control_plane",
+    "data",
+    "limit",
+    "memory",
+    "pipeline",
+    "reading",
+    "start",
+    "threads",
+    "turnover",
+    "where",
+)
 AT_ONCE = 3  # most of them wait for processes to start
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.benchmark, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
