@@ -83,17 +83,19 @@ def list_split(root: Path, split_root: Path, classes: tuple[str, ...]) -> Listin
         raise DataError(f"{split_root} has the class {unknown[0]!r}, which is not in train/")
     pictures, others = [], []
     for label, name in enumerate(classes):
-        for path in _files(split_root / name):
-            relative = str(path.relative_to(root))
-            if path.suffix.lower() in SUFFIXES:
-                pictures.append(Picture(relative, label))
+        for path in _files(root, split_root / name):
+            if os.path.splitext(path)[1].lower() in SUFFIXES:
+                pictures.append(Picture(path, label))
             else:
-                others.append(relative)
+                others.append(path)
     return Listing(tuple(pictures), tuple(others))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """The files in `folder` and below, sorted. An absent folder has none."""
+def _files(root: Path, folder: Path) -> Iterator[str]:
+    """The paths below `root` of the files in `folder` and below, sorted. An absent folder has none.
+
+    A start of a search lists every picture; a `Path` for each would take most of that time.
+    """
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
@@ -101,6 +103,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
     for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = str(Path(parent).relative_to(root))
         for name in sorted(files):
             if not name.startswith(".") and name.lower() not in _LITTER:
-                yield Path(parent, name)
+                yield f"{below}/{name}"
