@@ -7,7 +7,6 @@ A journal has one writer: not several processes, which the fence enforces, and n
 from __future__ import annotations
 
 import abc
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,8 @@ import redis
 from optuna.storages.journal import BaseJournalBackend
 
 from tuner.errors import StoreError, TunerError, first_line
-from tuner.store.client import LARGEST_VALUE, load_script
+from tuner.store.client import load_script
+from tuner.store.entries import decode, encode
 from tuner.store.keys import StudyKeys
 from tuner.store.lease import superseded
 from tuner.store.patience import OUTAGE_S, Patience
@@ -63,7 +63,7 @@ class Journal(BaseJournalBackend, abc.ABC):
         StoreError for an entry above 1 MiB, all before anything is written; and what the journal's class says.
         """
         self._check_not_ahead()
-        entries = [_encode(log) for log in logs]
+        entries = [encode(log) for log in logs]
         if self._collected is not None:
             self._collected += entries
         elif entries:
@@ -76,7 +76,7 @@ class Journal(BaseJournalBackend, abc.ABC):
         self._check_not_ahead()
         written, collected = self._read(), self._collected or []
         entries = written[log_number_from:] + collected[max(0, log_number_from - len(written)) :]
-        return [_decode(text, index) for index, text in enumerate(entries, start=log_number_from)]
+        return [decode(text, index) for index, text in enumerate(entries, start=log_number_from)]
 
     def length(self) -> int:
         """How many entries `read_logs(0)` returns. Raises what that raises."""
@@ -260,39 +260,3 @@ def replaying(name: str) -> Iterator[None]:
             f"the journal of study {name!r} holds entries that tuner did not write ({type(error).__name__}: "
             f"{first_line(error, limit=100)}); the study cannot be read"
         ) from error
-
-
-def _encode(log: dict[str, Any]) -> str:
-    text = _ENCODER.encode(log)
-    if len(text) > LARGEST_VALUE:
-        raise StoreError(
-            f"an entry of {len(text)} bytes is too large for the journal: at most {LARGEST_VALUE} are allowed; it "
-            f"begins with {text[:100]!r}"
-        )
-    return text
-
-
-def _decode(text: str, index: int) -> dict[str, Any]:
-    if len(text) > LARGEST_VALUE:
-        raise StoreError(
-            f"entry {index} of the journal has {len(text)} characters, more than {LARGEST_VALUE}: it is none of "
-            "tuner's; the study cannot be read"
-        )
-    try:
-        entry = _DECODER.decode(text)
-    except (ValueError, RecursionError):
-        entry = None
-    if not isinstance(entry, dict):
-        raise StoreError(
-            f"entry {index} of the journal is not a JSON object but {text[:100]!r}; the study cannot be read"
-        )
-    return entry
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-# For all entries: `json.dumps` and `json.loads` make one for each call that has options.
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
