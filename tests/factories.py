@@ -8,6 +8,7 @@ from tuner.space import Space
 from tuner.spec import StudySpec
 from tuner.study import TrialRecord
 from tuner.training.dataspec import DataSpec
+from tuner.training.objectives import OBJECTIVES
 
 LR = {"type": "float", "low": 1e-3, "high": 0.3, "log": True, "step": None}
 WIDTH = {"type": "int", "low": 16, "high": 64, "log": False, "step": 16}
@@ -30,6 +31,8 @@ def new_spec(**changes: Any) -> StudySpec:
         "reduction_factor": 3,
         "storage": "/nowhere",
     }
+    if "metric" in changes:
+        values["direction"] = OBJECTIVES[changes["metric"]].direction
     return StudySpec(**{**values, **changes})
 
 

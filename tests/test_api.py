@@ -66,7 +66,7 @@ def test_true_and_false_are_set_as_the_command_line_has_them(monkeypatch):
     monkeypatch.setattr("tuner.api.store", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr("tuner.launch.search", lambda request, *_: requests.append(request) or exit_early())
     with pytest.raises(StopIteration):
-        tuner.search("digits", set={"bias": True, "width": 8, "act": "relu,elu"})
+        tuner.search("digits", set={"bias": True, "width": 8, "act": ["relu", "elu"]})
     assert requests[0].overrides == ("bias=true", "width=8", "act=relu,elu")
 
 

@@ -28,8 +28,8 @@ def test_numbers_that_make_no_rungs_are_refused(grace, eta):
         rung_levels(27, grace, eta)
 
 
-@pytest.mark.parametrize(("max_epochs", "grace"), [(1, 1), (11, 1), (12, 1), (27, 2), (36, 3), (100, 8)])
-def test_the_grace_period_is_a_twelfth_but_at_least_one(max_epochs, grace):
+@pytest.mark.parametrize(("max_epochs", "grace"), [(1, 2), (12, 2), (27, 2), (36, 3), (100, 8)])
+def test_the_grace_period_is_a_twelfth_but_at_least_two(max_epochs, grace):
     assert default_grace_period(max_epochs) == grace
 
 

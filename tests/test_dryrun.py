@@ -9,6 +9,7 @@ from tuner.dryrun import describe, median_configuration
 from tuner.forecast import forecast
 from tuner.space import load_space, shipped_spaces
 from tuner.training.config import Hyperparameters
+from tuner.usage import Share
 
 
 def test_the_median_is_the_middle_on_the_scale_of_each_dimension():
@@ -41,9 +42,26 @@ def test_the_median_of_each_shipped_space_is_a_configuration_of_it(name):
 
 def test_the_forecast_is_a_table_of_rungs_and_a_line_of_hours():
     spec = new_spec(trials=32, max_epochs=27, grace_period=2, reduction_factor=4)
-    lines = describe(forecast(spec, epoch_s=60.0, at_once=4), spec)
+    lines = describe(forecast(spec, epoch_s=60.0, at_once=4), spec, Share(0.0, 1))
     assert lines[1].split() == ["1", "to", "2", "32", "of", "32"]
     assert lines[2].startswith("3 to 8 ")
     assert lines[3].startswith("9 to 27 ")
     assert "(without early stopping 864)" in lines[4]
     assert "with 4 at once" in lines[4]
+
+
+def test_with_a_budget_it_says_how_far_that_gets():
+    def told(budget):
+        spec = new_spec(trials=32, max_epochs=27, grace_period=2, reduction_factor=4, budget=budget)
+        lines = describe(forecast(spec, epoch_s=60.0, at_once=4), spec, Share(0.5, 1))
+        return next((line for line in lines if line.startswith("the budget")), None)
+
+    assert told("") is None
+    found = forecast(new_spec(trials=32, max_epochs=27, grace_period=2, reduction_factor=4), epoch_s=60.0, at_once=4)
+    gpu_hours = found.worker_s / 3600 / 2
+    assert told("1gpuh").startswith("the budget of 1 GPU-hours pays for about ")
+    assert told("1gpuh").endswith(f" of the 32 trials, which take about {gpu_hours:.3g} GPU-hours")
+    assert told("10 EUR at 1/gpuh").startswith(
+        f"the budget of 10 EUR is enough: about {gpu_hours:.3g} EUR are expected"
+    )
+    assert "it would pay for about " in told("10 EUR at 1/gpuh")

@@ -42,6 +42,13 @@ def test_another_file_is_refused_in_one_line_with_its_name(tmp_path, text, said)
         read_configurations(file)
 
 
+def test_a_constant_of_the_space_may_be_named_with_its_value_and_no_other():
+    space = parse_space(SPACE + "[constants]\ndepth = 3\n", source="s")
+    assert in_space(({"lr": 0.1, "depth": 3},), space) == ({"lr": 0.1},)
+    with pytest.raises(UsageError, match=r"1: depth = 4, but this space has depth = 3 for every trial: leave it out"):
+        in_space(({"depth": 4},), space)
+
+
 def test_what_is_missing_comes_from_the_start_as_far_as_it_exists_there():
     given = ({"lr": 0.1}, {"optimizer": "adamw"}, {"momentum": 0.6})
     assert in_space(given, parse_space(SPACE + START, source="s")) == (

@@ -16,6 +16,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import log_loss
 
 from tests.trained import CONSTANTS, PARAMS, train
 from tuner import export
@@ -26,6 +27,7 @@ from tuner.export import FILES, Exported, export_best
 from tuner.exported_model import load_exported, write_onnx
 from tuner.training.config import Hyperparameters
 from tuner.training.dataspec import DataSpec
+from tuner.training.objectives import OBJECTIVES
 from tuner.training.testsplit import load_test_split
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -93,12 +95,14 @@ def test_what_is_returned_is_what_metrics_json_says(exported, study):
         "model.onnx",
         Parity(**metrics["parity"]),
     )
+    scores = metrics["validation"].pop("scores")
     assert metrics["validation"] == {
         "score": kept["score"],
         "epoch": kept["epoch"],
         "trial": 1,
         "metric": "val_accuracy",
     }
+    assert (list(scores), scores["val_accuracy"]) == (list(OBJECTIVES), kept["score"])
 
 
 def test_the_metrics_are_those_of_the_onnx_file_on_the_test_split(exported, study, test_split):
@@ -109,6 +113,7 @@ def test_the_metrics_are_those_of_the_onnx_file_on_the_test_split(exported, stud
     np.add.at(matrix, (labels, predictions), 1)
     assert metrics["confusion_matrix"] == matrix.tolist()
     assert metrics["accuracy"] == np.mean(predictions == labels)
+    assert metrics["loss"] == pytest.approx(log_loss(labels, run_onnx(exported.folder, images)), rel=1e-5)
     assert metrics["accuracy"] > 0.6, "two epochs are enough for that, or what is exported is not what was trained"
     assert list(metrics["per_class"]) == [str(digit) for digit in range(10)]
     assert (metrics["test_size"], metrics["test_source"]) == (359, "a fixed stratified 20% of scikit-learn's digits")

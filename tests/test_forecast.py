@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from tests.factories import new_spec
 from tuner import asha
-from tuner.forecast import expected_to_go_on, forecast
+from tuner.forecast import expected_to_go_on, forecast, trials_within
 
 
 @pytest.mark.parametrize(("arrivals", "reduction_factor"), [(1, 4), (2, 4), (9, 3), (32, 4), (100, 2)])
@@ -50,3 +51,12 @@ def test_more_workers_than_work_do_not_make_a_single_trial_shorter():
     found = forecast(spec, epoch_s=10.0, at_once=64)
     assert found.epochs == 18
     assert found.wall_s == 90.0
+
+
+def test_the_trials_within_a_number_of_epochs_are_as_many_as_do_not_take_more():
+    spec = new_spec(max_epochs=27, grace_period=2, reduction_factor=4)
+    for trials in (1, 2, 7, 100):
+        epochs = forecast(replace(spec, trials=trials), 1.0, 1).epochs
+        assert trials_within(spec, epochs + 0.01) == trials
+        assert trials_within(spec, epochs - 0.01) == trials - 1
+    assert trials_within(spec, 1e12, most=50) == 50

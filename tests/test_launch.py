@@ -33,7 +33,7 @@ def search(redis_client, tmp_path, cache, monkeypatch):
             raise KeyboardInterrupt
 
         monkeypatch.setattr(preparing, "ray_ready", ray)
-        monkeypatch.setattr(launch, "_run", lambda *_args, **_kwargs: None)
+        monkeypatch.setattr(launch, "run_driver", lambda *_args, **_kwargs: None)
         resources = Resources(gpus=0, workers=1)
         request = SearchRequest("digits", resources, storage=tmp_path, data_dir=tmp_path, name="one")
         settings = Settings(home=tmp_path, cache=Path(cache))

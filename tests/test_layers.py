@@ -47,6 +47,8 @@ DOORS = {
     "study.py": {"optuna"},
     "inprocess.py": {"redis", "optuna"},
     "launch.py": {"redis"},
+    "confirm.py": {"redis"},
+    "refit.py": {"torch"},
     "preparing.py": {"redis"},
     "dryrun.py": {"ray"},
     "chosen.py": {"torch", "safetensors"},

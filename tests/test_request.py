@@ -26,7 +26,7 @@ def test_the_command_line_goes_before_the_space_file_and_the_file_before_the_def
     from_line = spec_of(space, max_epochs=48, trials=7)
     assert (from_line.max_epochs, from_line.trials, from_line.grace_period) == (48, 7, 4)
     default = spec_of(new_space())
-    assert (default.max_epochs, default.trials, default.grace_period, default.reduction_factor) == (27, 32, 2, 4)
+    assert (default.max_epochs, default.trials, default.grace_period, default.reduction_factor) == (27, 32, 2, 3)
 
 
 def test_fixed_trains_the_start_once_or_as_often_as_asked_and_compares_nothing():

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.imports import BENCHMARKS, importing_from
+
+ROOT = BENCHMARKS.parent
 
 
 @pytest.fixture(scope="module")
 def tables():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
+    with importing_from(BENCHMARKS):
         import scale_tables
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
     return scale_tables
 
 

@@ -33,6 +33,17 @@ def test_each_trial_fits_on_a_machine_and_all_have_room(nodes, resources, expect
     assert count(nodes, **resources) == expected
 
 
+def test_trials_that_share_gpus_by_their_memory_count_gpus_and_say_how_small_their_parts_may_be():
+    slots = count(GPU_NODES, gpus=None, trials_per_gpu="auto")
+    note = "trials share GPUs as soon as the first have told how much memory they take: 1/8 of a GPU each, or more"
+    assert slots == Slots(8, 1, 1.0, 1, (note,), smallest_part=0.125)
+    few_cores = count([Node(64, 4), Node(8, 4)], gpus=2, trials_per_gpu="auto")
+    assert (few_cores.most, few_cores.smallest_part) == (2, 0.5)
+    one_core = count([Node(4, 4)], gpus=4, trials_per_gpu="auto")
+    assert (one_core.smallest_part, one_core.notes[-1]) == (1.0, "with one CPU core a GPU no trials share one")
+    assert count(CPU_NODES, gpus=0, workers=2, trials_per_gpu="auto") == count(CPU_NODES, gpus=0, workers=2)
+
+
 def test_fewer_gpus_than_asked_for_is_said_and_the_search_starts_with_those():
     slots = count(GPU_NODES, gpus=16)
     note = "the cluster has 8 of the 16 GPUs asked for: starting with 8, taking up others as they join"

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "speed.md"
-SCRIPTS = ROOT / "benchmarks" / "speed"
+from tests.imports import BENCHMARKS, importing_from
+
+PAGE = BENCHMARKS.parent / "docs" / "speed.md"
+SCRIPTS = BENCHMARKS / "speed"
 
 
 @pytest.fixture(scope="module")
 def page():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
+    with importing_from(SCRIPTS):
         import speed_page
-    finally:
-        sys.path.remove(str(SCRIPTS))
     return speed_page
 
 

@@ -40,8 +40,8 @@ def test_rungs_count_who_arrived_and_who_was_stopped_there():
         new_trial(2, state="pruned", values=[(1, 0.6), (2, 0.6), (3, 0.2)], reason={**asha, "rung": 3}),
     ]
     assert study_of(*trials).status()["rungs"] == [
-        {"epoch": 1, "arrived": 3, "stopped": 1},
-        {"epoch": 3, "arrived": 2, "stopped": 1},
+        {"epoch": 1, "arrived": 3, "stopped": 1, "paused": 0},
+        {"epoch": 3, "arrived": 2, "stopped": 1, "paused": 0},
     ]
 
 
@@ -58,4 +58,5 @@ def test_the_json_of_a_trial_has_no_paths():
         "seconds": 1.235,
         "continues": None,
         "enqueued": False,
+        "confirms": None,
     }

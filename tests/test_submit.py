@@ -9,7 +9,7 @@ from tuner.spec import Resources
 from tuner.submit import default_workers, ray_cluster, refuse_unusable
 
 
-@pytest.mark.parametrize("resources", [{"trials_per_gpu": 0}, {"workers": 0}, {"gpus": -1}])
+@pytest.mark.parametrize("resources", [{"trials_per_gpu": 0}, {"trials_per_gpu": "many"}, {"workers": 0}, {"gpus": -1}])
 def test_numbers_out_of_range_are_refused_before_ray_starts(resources):
     with pytest.raises(UsageError), ray_cluster(None, Resources(**resources)):
         pass

@@ -50,6 +50,7 @@ def test_states_and_stops_go_on_from_what_the_journal_holds(recorded):
     assert {state: count for (state,), count in newest(recorded, "tuner_trials").items()} == {
         "queued": 0,
         "running": 1,
+        "paused": 0,
         "complete": 1,
         "pruned": 2,
         "failed": 0,
@@ -70,7 +71,7 @@ def newest_best(recorded, **changes):
 
 def test_the_best_score_is_the_one_whose_weights_are_kept(recorded):
     assert newest_best(recorded) == [0.7, 0.5]
-    assert newest_best(recorded, direction="minimize") == [0.5, 0.5]
+    assert newest_best(recorded, metric="val_loss") == [0.5, 0.5]
 
 
 def test_a_gauge_is_told_again_and_again_until_it_is_closed(recorded, monkeypatch):

@@ -24,6 +24,20 @@ def test_it_tells_parameters_curve_place_and_end():
     assert told[-1] == "attempt 1: epochs 1 to 3 on here:1 (CPU), 3s"
 
 
+def test_the_other_scores_of_the_best_epoch_are_told_and_all_are_in_the_json():
+    trial = trial_of(0, (0.2, 0.6))
+    scores = {"val_accuracy": 0.6, "val_macro_f1": 0.5, "val_loss": 0.75}
+    trial = dataclasses.replace(
+        trial, epochs=(trial.epochs[0], dataclasses.replace(trial.epochs[1], scores=scores, val_loss=0.75))
+    )
+    detail = detail_of(trial)
+    assert lines(detail, 0)[1:3] == [
+        "best val_accuracy 0.6000 at epoch 2, the best of the study",
+        "with val_macro_f1 0.5000, val_loss 0.7500",
+    ]
+    assert as_dict(detail, 0)["epochs"][1].items() >= scores.items()
+
+
 def test_attempts_on_other_workers_are_told_apart_and_so_is_what_went_wrong():
     trial = trial_of(0, (0.2, 0.5, 0.6), state="failed", attempt=3, reason={"kind": "lost", "detail": "node died"})
     moved = dataclasses.replace(trial.epochs[2], worker="there:2 (CPU)", attempt=2)

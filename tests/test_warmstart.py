@@ -39,9 +39,7 @@ def test_complete_trials_count_by_their_best_score_and_pruned_ones_by_their_last
 
 
 def test_where_lower_is_better_the_lowest_score_is_the_best():
-    spec, _ = warm_started(
-        new_spec(direction="minimize"), study(complete(values=[(8, 0.2), (9, 0.4)]), direction="minimize")
-    )
+    spec, _ = warm_started(new_spec(metric="val_loss"), study(complete(values=[(8, 0.2), (9, 0.4)]), metric="val_loss"))
     assert spec.evidence[0].score == 0.2
 
 
@@ -134,10 +132,8 @@ def test_of_many_the_best_are_taken_and_an_even_sample_of_the_others_in_their_or
 
 
 def test_another_goal_and_a_study_of_no_use_are_refused_by_name():
-    with pytest.raises(
-        UsageError, match="--warm-start first: it wants to minimize val_accuracy, and this search to maxi"
-    ):
-        warm_started(new_spec(), study(complete(), direction="minimize"))
+    with pytest.raises(UsageError, match="--warm-start first: it wants to minimize val_loss, and this search to maxi"):
+        warm_started(new_spec(), study(complete(), metric="val_loss"))
     with pytest.raises(UsageError, match=r"--warm-start first: none of its 0 trials can be used$"):
         warm_started(new_spec(), study())
 

@@ -58,20 +58,31 @@ class Slow(Scripted):
         return super().step()
 
 
-class FourTogether(Slow):
-    """Its first epochs last until four processes are there, as real ones last longer than the start of a process."""
+class Together(Scripted):
+    """An epoch does not begin before as many processes have started as are `wanted`."""
 
     def setup(self, config: dict[str, Any], **arguments: Any) -> None:
         super().setup(config, **arguments)
         Path(f"{self.ledger}.{os.getpid()}.started").touch()
 
+    @abstractmethod
+    def wanted(self) -> int:
+        """The number of processes."""
+
     def step(self) -> dict[str, Any]:
         deadline_s = time.monotonic() + 60
         ledger = Path(self.ledger)
-        while len(list(ledger.parent.glob(f"{ledger.name}.*.started"))) < 4:
-            assert time.monotonic() < deadline_s, "the fourth process did not start"
+        while len(list(ledger.parent.glob(f"{ledger.name}.*.started"))) < self.wanted():
+            assert time.monotonic() < deadline_s, "the process did not start"
             time.sleep(0.05)
         return super().step()
+
+
+class FourTogether(Together, Slow):
+    """Its first epochs last until four processes are there, as real ones last longer than the start of a process."""
+
+    def wanted(self) -> int:
+        return 4
 
 
 class Crowd(Scripted):
@@ -128,29 +139,15 @@ class Saving(Scripted):
         )
 
 
-class SlowlySaving(Saving):
-    """An epoch takes a fifth of a second."""
-
-    def step(self) -> dict[str, Any]:
-        time.sleep(0.2)
-        return super().step()
+class SlowlySaving(Slow, Saving):
+    """Both."""
 
 
-class Gathering(SlowlySaving):
+class Gathering(Together, SlowlySaving):
     """Its epochs wait until as many processes have started as `LEDGER.processes` says."""
 
-    def setup(self, config: dict[str, Any], **arguments: Any) -> None:
-        super().setup(config, **arguments)
-        Path(f"{self.ledger}.{os.getpid()}.started").touch()
-
-    def step(self) -> dict[str, Any]:
-        deadline_s = time.monotonic() + 60
-        ledger = Path(self.ledger)
-        wanted = int(Path(f"{ledger}.processes").read_text() or 0)  # it may just be written anew
-        while len(list(ledger.parent.glob(f"{ledger.name}.*.started"))) < wanted:
-            assert time.monotonic() < deadline_s, "the process did not start"
-            time.sleep(0.05)
-        return super().step()
+    def wanted(self) -> int:
+        return int(Path(f"{self.ledger}.processes").read_text() or 0)  # it may just be written anew
 
 
 class Eventful(Saving):

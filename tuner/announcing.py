@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from tuner.budget import parse_budget
 from tuner.request import SMALL_SPACE
 from tuner.slots import Slots
 from tuner.spec import StudySpec
+from tuner.training.objectives import DEFAULT_OBJECTIVE
 
 
 def announce(
@@ -23,16 +25,23 @@ def announce(
     if chosen_for_them and spec.space.source == SMALL_SPACE:
         why = f" (made for CPUs; --space {spec.data.dataset} has the bounds for GPUs)"
     rungs = ", ".join(map(str, spec.rungs()))
-    compared = (
-        f"compared after epochs {rungs} (reduction factor {spec.reduction_factor})" if rungs else "never compared"
-    )
+    how = "paused" if spec.asha == "promote" else "compared"
+    compared = f"{how} after epochs {rungs} (reduction factor {spec.reduction_factor})" if rungs else "never compared"
     say(
         console,
         f"study {spec.name}: space {spec.space.source}{why}, {trials} trials of up to {spec.max_epochs} epochs, "
-        f"{compared}, {at_once}, {device}" + (f", {len(spec.enqueued)} enqueued first" if spec.enqueued else ""),
+        f"{compared}{_by(spec)}, {at_once}, {device}"
+        + (f", {len(spec.enqueued)} enqueued first" if spec.enqueued else "")
+        + (f", for {parse_budget(spec.budget).words} in all" if spec.budget else ""),
     )
     if dashboard_url:
         say(console, f"Ray dashboard: {dashboard_url} (its token: `ray get-auth-token`)")
+
+
+def _by(spec: StudySpec) -> str:
+    if spec.metric == DEFAULT_OBJECTIVE:
+        return ""
+    return f" by {spec.metric} ({'more' if spec.direction == 'maximize' else 'less'} is better)"
 
 
 def say(console: Console, *texts: str) -> None:

@@ -14,6 +14,7 @@ from tuner.durations import parse_seconds
 from tuner.errors import UsageError
 from tuner.handle import Study
 from tuner.inprocess import console_for, guest, refuse_below_one, refuse_dashboard, refuse_unless_whole, store
+from tuner.packing import PerGpu, parse_trials_per_gpu
 from tuner.settings import absolute, load_settings
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ def search(
     max_epochs: int | None = None,
     gpus: int | None = None,
     strict_gpus: bool = False,
-    trials_per_gpu: int = 1,
+    trials_per_gpu: PerGpu | None = None,
     workers: int | None = None,
     time_budget: str | float | None = None,
+    budget: str | None = None,
     progress_timeout: str | float | None = None,
     fixed: bool = False,
     name: str | None = None,
@@ -43,7 +45,7 @@ def search(
     seed: int = 0,
     image_size: int | None = None,
     strict_data: bool = False,
-    set: Mapping[str, str | int | float] | None = None,
+    set: Mapping[str, str | int | float | Sequence[Any]] | None = None,
     enqueue: Sequence[Mapping[str, Any]] | str | Path | None = None,
     warm_start: str | None = None,
     model: str | None = None,
@@ -51,19 +53,24 @@ def search(
     weights: str | Path | None = None,
     profile: bool = False,
     sampler: str = "tpe",
+    asha: str = "stop",
     log: Sequence[str] | None = None,
+    objective: str = "val_accuracy",
     progress: bool = True,
 ) -> Study:
     """Search for the best CNN on a data set, and return the study when the search is done or was stopped.
 
     dataset: a name such as "cifar10" or "digits", a folder of pictures, or a CSV file.
     space: a TOML file, a name of `tuner spaces list`, or the tables of such a file as a dict.
-    gpus: at once; 0 trains on CPUs, `workers` trials at once; None is all that there are.
+    gpus: at once; 0 trains on CPUs, `workers` trials at once; None is all that there are. trials_per_gpu: how many
+        share one, 1 unless given, or "auto".
     time_budget, progress_timeout: seconds, or such as "30m".
-    set: dimensions in place of the space's, e.g. {"lr": "log:1e-4:1e-1", "width": 32, "optimizer": "sgd,adamw"}.
+    budget: over all resumes: "20gpuh", "8cpuh" (of CPU cores), or "50 EUR at 2.5/gpuh".
+    set: dimensions in place of the space's, e.g. {"lr": "log:1e-4:1e-1", "width": 32, "optimizer": ["sgd", "adamw"]}.
     enqueue: configurations to try first, or a TOML file of them. warm_start: name of an earlier study to learn from.
     model: "package.module:function" of yours, or "torchvision:resnet18"; `pretrained` and `weights`, a file, are for
         the latter.
+    objective: what the search is for: "val_accuracy", "val_balanced_accuracy", "val_macro_f1" or "val_loss".
     address: of a Ray cluster that this machine belongs to, HOST:PORT or "auto". Without it a Ray that this process is
         connected to is used, and stays connected; else a private one is started and ended.
     progress: show a live table in a terminal or a notebook, plain lines elsewhere; False prints nothing.
@@ -82,13 +89,15 @@ def search(
     from tuner.submit import default_workers
 
     refuse_below_one(trials=trials, max_epochs=max_epochs)
-    refuse_unless_whole(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers, seed=seed, image_size=image_size)
+    refuse_unless_whole(gpus=gpus, workers=workers, seed=seed, image_size=image_size)
     refuse_dashboard(address)
     settings = load_settings()
     request = SearchRequest(
         dataset=str(dataset),
         resources=Resources(
-            gpus=gpus, trials_per_gpu=trials_per_gpu, workers=default_workers() if workers is None else workers
+            gpus=gpus,
+            trials_per_gpu=parse_trials_per_gpu(trials_per_gpu) or 1,
+            workers=default_workers() if workers is None else workers,
         ),
         storage=absolute(storage, settings.storage),
         data_dir=absolute(data_dir, settings.data_dir),
@@ -114,7 +123,10 @@ def search(
         weights=None if weights is None else Path(weights),
         profile=profile,
         sampler=sampler,
+        asha=asha,
+        budget=budget or "",
         log=tuple(log or ()),
+        objective=objective,
     )
     with guest(), store(redis, insecure=insecure) as client:
         record, stop = launch.search(request, client, settings, console_for(progress))
@@ -150,8 +162,10 @@ def _configurations(given: Sequence[Mapping[str, Any]] | str | Path | None) -> t
     return tuple(dict(configuration) for configuration in given or ())
 
 
-def _as_text(value: str | int | float) -> str:
-    """As --set has it."""
+def _as_text(value: str | int | float | Sequence[Any]) -> str:
+    """As --set has it; several values are choices."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(_as_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

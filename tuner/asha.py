@@ -1,14 +1,15 @@
 """Asynchronous successive halving (ASHA; Li et al. 2018, "A System for Massively Parallel Hyperparameter Tuning",
-algorithm 2, in its stopping form): pure functions of numbers.
+algorithm 2): pure functions of numbers.
 
-Libraries disagree about ties, first arrivals and NaN; the rule of this project is written in `decide` and its table
-test is the specification.
+Libraries disagree about ties, first arrivals and NaN; the rules of this project are written in `decide`, for the form
+that stops trials, and `ranked` and `promoted`, for the form that pauses and promotes them. Their table tests are
+the specification.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,10 +17,12 @@ import numpy as np
 
 Direction = Literal["maximize", "minimize"]
 
+REDUCTION_FACTOR = 3  # by default, as the grace period: docs/search-quality.md
+
 
 def default_grace_period(max_epochs: int) -> int:
-    """Epochs that every trial trains before it can be stopped: a twelfth of `max_epochs`, at least 1."""
-    return max(1, max_epochs // 12)
+    """Epochs that every trial trains before it can be stopped: a twelfth of `max_epochs`, at least 2."""
+    return max(2, max_epochs // 12)
 
 
 def rung_levels(max_epochs: int, grace_period: int, reduction_factor: int) -> tuple[int, ...]:
@@ -68,3 +71,17 @@ def decide(score: float, peers: Sequence[float], reduction_factor: int, directio
         return Decision(go_on=True, rank=rank, peers=0, cutoff=None)
     cutoff = sign * float(np.quantile(sign * np.asarray(peers, dtype=np.float64), 1.0 - 1.0 / reduction_factor))
     return Decision(go_on=sign * score >= sign * cutoff, rank=rank, peers=len(peers), cutoff=cutoff)
+
+
+def ranked(scores: Mapping[int, float], direction: Direction = "maximize") -> list[int]:
+    """The trials that have a score at a rung, by number, best first; of equal scores the lower number is the better."""
+    sign = 1.0 if direction == "maximize" else -1.0
+    return sorted(scores, key=lambda number: (-sign * scores[number], number))
+
+
+def promoted(arrived: int, reduction_factor: int) -> int:
+    """How many of the best of those that `arrived` at a rung belong to the next one: |rung k| / eta, rounded down.
+
+    Until `reduction_factor` trials have arrived nobody does.
+    """
+    return arrived // reduction_factor

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from tuner.budget import newest_budget
 from tuner.errors import StoreUnavailable
 from tuner.progress import progress_for
 from tuner.spec import StudySpec
@@ -36,7 +38,7 @@ class Follower:
         self._storage: JournalStorage | None = None
         self._seen: dict[int, FrozenTrial] = {}
         self._records: dict[int, TrialRecord] = {}
-        self.study = Study(spec, (), spec.trials, None)
+        self.study = Study(spec, (), spec.trials, None, budget=spec.budget)
 
     def poll(self) -> list[TrialRecord]:
         """The trials that changed since the last call; `study` is then as it is now. Raises as `read_study` does."""
@@ -62,6 +64,7 @@ class Follower:
             trials_wanted=attributes.get(TRIALS_WANTED, self._spec.trials),
             driver=driver,
             raised_max_epochs=attributes.get(MAX_EPOCHS),
+            budget=newest_budget(self._spec.budget, attributes),
         )
         return changed
 
@@ -89,6 +92,7 @@ def watch(client: redis.Redis, name: str, console: Console) -> Study:
     if follower.study.driver is None:
         return follower.study
     away_since_s: float | None = None
+    spec = replace(spec, budget=follower.study.budget)
     with progress_for(console, spec, follower.study.trials, follower.study.trials_wanted) as progress:
         while follower.study.driver is not None:
             time.sleep(POLL_S)

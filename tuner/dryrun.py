@@ -13,13 +13,15 @@ from typing import Any
 from tuner.configurations import exists, in_drawing_order
 from tuner.errors import TunerError
 from tuner.exchange import Assignment, Failure, Report
-from tuner.forecast import Forecast, forecast
+from tuner.forecast import Forecast, forecast, trials_within
+from tuner.ledger import Ledger
 from tuner.progress import format_params, format_seconds
 from tuner.retention import study_folder
 from tuner.slots import Slots
 from tuner.space import Space
 from tuner.spec import StudySpec
 from tuner.training.config import Value
+from tuner.usage import Share
 
 # An epoch shorter than this is timed once more: the first one of a process is slower than all others.
 SHORT_S = 10.0
@@ -55,11 +57,14 @@ def expected(spec: StudySpec, slots: Slots, cache: Path, files: Mapping[str, byt
     params = median_configuration(spec.space)
     seconds, worker = _timed_epoch(spec, params, slots, cache, files)
     lines = [f"one epoch of the median configuration takes {_short(seconds)} on {worker}: {format_params(params)}"]
-    return [*lines, *describe(forecast(spec, seconds, max(1, slots.count)), spec)]
+    return [*lines, *describe(forecast(spec, seconds, max(1, slots.count)), spec, Share(slots.gpus, slots.cpus))]
 
 
-def describe(found: Forecast, spec: StudySpec) -> list[str]:
-    """A forecast as lines of text: the rungs, the trials expected at each, and the time."""
+def describe(found: Forecast, spec: StudySpec, share: Share) -> list[str]:
+    """A forecast as lines of text: the rungs, the trials expected at each, the time, and how far the budget gets.
+
+    share: what each trial reserves.
+    """
     lines = ["epochs     trials expected to train them"]
     for stretch in found.stretches:
         span = f"{stretch.begins + 1} to {stretch.ends}" if stretch.ends > stretch.begins + 1 else f"{stretch.ends}"
@@ -69,9 +74,22 @@ def describe(found: Forecast, spec: StudySpec) -> list[str]:
         f"{format_seconds(found.worker_s)} of worker time, {format_seconds(found.wall_s)} with {found.at_once} at once "
         "not counting the start of Ray and the workers"
     )
+    if spec.budget:
+        lines.append(_of_budget(found, spec, share))
     lines.append("configurations of a space differ in their time per epoch: take it for the order of magnitude")
     lines.append("nothing was stored; without --dry-run the search starts")
     return lines
+
+
+def _of_budget(found: Forecast, spec: StudySpec, share: Share) -> str:
+    ledger = Ledger(spec)
+    budget = ledger.budget
+    paid = trials_within(spec, budget.hours / ledger.as_hours(found.epoch_s, share))
+    need = f"{budget.of(ledger.as_hours(found.worker_s, share))} {budget.named}"
+    if paid >= spec.trials:
+        more = f"; it would pay for about {paid} trials (--trials)" if paid > spec.trials else ""
+        return f"the budget of {budget.words} is enough: about {need} are expected{more}"
+    return f"the budget of {budget.words} pays for about {paid} of the {spec.trials} trials, which take about {need}"
 
 
 def _timed_epoch(

@@ -39,10 +39,23 @@ def in_space(configurations: Sequence[Mapping[str, Any]], space: Space) -> tuple
     return tuple(_in_space(number, given, space) for number, given in enumerate(configurations, start=1))
 
 
+def _is_held(name: str, value: Any, space: Space) -> bool:
+    """Whether the space has this value for every trial. Raises UsageError if it has another one."""
+    if name not in space.constants:
+        return False
+    if value != space.constants[name]:
+        raise UsageError(
+            f"{name} = {value!r}, but this space has {name} = {space.constants[name]!r} for every trial: leave it out, "
+            f"or let the search choose (--set {name}=...)"
+        )
+    return True
+
+
 def _in_space(number: int, given: Mapping[str, Any], space: Space) -> dict[str, Value]:
     tables = space.dimensions
     always = {name: value for name, value in space.start.items() if "only_if" not in tables[name]}
     try:
+        given = {name: value for name, value in given.items() if not _is_held(name, value, space)}
         values = check_configuration({**always, **given}, tables, complete=False)
         rest = {name: value for name, value in space.start.items() if exists(tables[name], values)}
         return check_configuration({**rest, **values}, tables, complete=False)

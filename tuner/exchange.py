@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from tuner.packing import Memory, as_details
+
 if TYPE_CHECKING:
     from tuner.training.checkpoint_ref import CheckpointRef
 
@@ -20,6 +22,8 @@ class Assignment:
     previous: the one before it, should that be damaged.
     max_epochs: where the trial ends; 0: where the spec says.
     continued_from: the epoch to which `checkpoint` was trained by the trial that this one trains longer, else 0.
+    confirms: the trial whose configuration this one trains again; it is then compared with no others at the rungs.
+    part: of its slot, which is then a GPU, that it shares with other trials; it may hold no more memory than that.
     slot: the number that a worker takes which is started for this attempt; a warm one keeps its own.
     """
 
@@ -31,6 +35,8 @@ class Assignment:
     previous: dict[str, Any] | None = None
     max_epochs: int = 0
     continued_from: int = 0
+    confirms: int | None = None
+    part: float = 1.0
     slot: int = field(default=0, compare=False)
 
 
@@ -45,6 +51,8 @@ class Report:
     micro_batch: pictures that went through the network at once, for want of memory; 0: whole batches.
     save_error: one line: why the checkpoint that was due could not be saved; empty if it was, or none was due.
     waited: epochs since the best score, if the trial ends here because they are its `stop_patience`; else 0.
+    scores: all that `objectives.OBJECTIVES` names, of the validation split; `score` is one of them.
+    memory: what the trial holds on its GPU, if that is more than it said before.
     """
 
     epoch: int
@@ -59,16 +67,21 @@ class Report:
     micro_batch: int = 0
     save_error: str = ""
     waited: int = 0
+    scores: dict[str, float] = field(default_factory=dict)
+    memory: Memory | None = None
 
     def details(self) -> dict[str, Any]:
         """What the journal keeps beside the score, JSON-able."""
         unusual = {"micro_batch": self.micro_batch, "save_error": self.save_error}
         return {
             "train_loss": self.train_loss,
+            # As many digits as anybody reads: there is one such entry an epoch.
+            **{name: round(value, 6) for name, value in self.scores.items()},
             "val_loss": self.val_loss,
             "seconds": round(self.seconds, 4),
             "worker": self.worker,
             **{key: value for key, value in unusual.items() if value},
+            **as_details(self.memory),
         }
 
 

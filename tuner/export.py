@@ -8,52 +8,55 @@ from __future__ import annotations
 import glob
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tuner.bundle.checking import Parity, machine, measure
 from tuner.bundle.formats import Formats
 from tuner.bundle.predictor import PREDICT_FILE, REQUIREMENTS_FILE, write_predictor
 from tuner.bundle.provenance import PROVENANCE_FILE, provenance, write_provenance
 from tuner.bundle.writing import calibration_pictures, write_variant
-from tuner.errors import CheckpointError, ExportError, UsageError
-from tuner.exported_files import CARD_FILE, LABELS_FILE, METRICS_FILE, sync, write_sources, write_texts
-from tuner.exported_model import CONFIG_FILE, build_classifier, write_config
+from tuner.confirmed import Confirmation, ranking
+from tuner.errors import CheckpointError, ExportError
+from tuner.export_folder import MARKS, SCRATCH, check_target, replacing
+from tuner.exported_files import write_sources, write_texts
+from tuner.exported_model import build_classifier, write_config
+from tuner.refit import refit
 from tuner.retention import model_folder
 from tuner.spec import StudySpec
-from tuner.study import Study
+from tuner.study import Study, TrialRecord
 from tuner.training import checkpoint
 from tuner.training.cache import describe, open_cached
 from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.training.dataspec import DataInfo
-from tuner.training.metrics import classification_report
+from tuner.training.decoding import Tell
+from tuner.training.metrics import classification_report, cross_entropy
 from tuner.training.networks import open_network
+from tuner.training.objectives import known_scores
 from tuner.training.own_model import BuildFunction, OwnNetwork
 from tuner.training.remarks import no_pictures
 from tuner.training.testsplit import load_test_split
 
-_MARKS = (CONFIG_FILE, LABELS_FILE, METRICS_FILE, CARD_FILE)
-"""By these a folder is known as an export, also one of an earlier version."""
-FILES = (*(variant.file for variant in Formats().variants), *_MARKS, PROVENANCE_FILE, PREDICT_FILE, REQUIREMENTS_FILE)
+FILES = (*(variant.file for variant in Formats().variants), *MARKS, PROVENANCE_FILE, PREDICT_FILE, REQUIREMENTS_FILE)
 """All files of an export, unless other formats are asked for."""
 
 _DEFAULT_FORMATS = Formats()
-_SCRATCH = ".export-"
 _REREADS = 5
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written to `folder`. epoch: 1-based; validation_score: in the study's metric; test_accuracy, test_f1
-    (macro): 0 to 1, of `file`; parity: of that with PyTorch."""
+    """What was written to `folder`. trial: whose weights these are; epoch: 1-based; validation_score: in the study's
+    metric, None after a refit, which has none; test_accuracy, test_f1 (macro): 0 to 1, of `file`; parity: of that with
+    PyTorch."""
 
     folder: Path
     trial: int
     epoch: int
-    validation_score: float
+    validation_score: float | None
     test_accuracy: float
     test_f1: float
     file: str
@@ -69,27 +72,45 @@ def export_best(
     formats: Formats = _DEFAULT_FORMATS,
     say: Callable[[str], None],
     reread: Callable[[], Study] | None = None,
+    confirmation: Confirmation | None = None,
+    refitting: Callable[[], AbstractContextManager[Tell]] | None = None,
 ) -> Exported:
     """Write the best epoch of `study` to the folder `out`, which is then either a whole export or as it was before.
 
     cache: folder of decoded data sets. force: replace an earlier export in `out`. formats: the files that the model
     becomes, each measured on the test split. say: gets lines of progress. reread: reads the study anew; a search that
-    still runs may have replaced the best weights since `study` was read. An export that is killed leaves `out` as it
-    was, or absent while it is replaced, and beside it a folder `.<name>.export-...`, which the next export names.
+    still runs may have replaced the best weights since `study` was read. confirmation: export the configuration with
+    the best mean of fresh runs among so many best ones of the search, by the weights of its best run; the study has the
+    runs. refitting: train it once more on training and validation pictures, and show with this how far that is.
+    An export that is killed leaves `out` as it was, or absent while it is replaced, and beside it a folder
+    `.<name>.export-...`, which the next export names.
 
     Raises UsageError if `out` is a file, or a non-empty folder and not to be replaced; ExportError if the study has
     nothing to export, its data set changed, a file and PyTorch disagree, or `out` cannot be written; CheckpointError if
     the weights are missing or damaged; DataError for an unreadable data set.
     """
     target = Path(os.path.realpath(out))
-    _check_target(target, force)
-    for left in sorted(target.parent.glob(f".{glob.escape(target.name)}{_SCRATCH}*")):
+    check_target(target, force)
+    for left in sorted(target.parent.glob(f".{glob.escape(target.name)}{SCRATCH}*")):
         earlier = " (the export before it is in old/ there)" if (left / "old").exists() else ""
         say(f"{left} is of an export that was killed, or that still runs{earlier}: delete it if none does")
-    study, trial, ref, trained = _read_best(study, reread)
+    study, record, ref, trained = _read_best(study, reread, confirmation)
+    trial = record.number
     so_far = ", the best so far of a search that still runs" if study.driver is not None else ""
-    say(f"exporting trial {trial}, epoch {ref.epoch} ({study.spec.metric} {ref.score:.4f}){so_far}")
+    confirmed = "" if record.confirms is None else f", which confirms trial {record.confirms}"
+    say(f"exporting trial {trial}, epoch {ref.epoch} ({study.spec.metric} {ref.score:.4f}){so_far}{confirmed}")
+    if confirmation is None and ranking(study):
+        say("note: it was chosen on one run; --confirm exports the winner of the runs that confirmed this study")
     info = _describe_unchanged(study.spec, cache)
+    description, weights = trained.state, trained.group("model")
+    scores = description.get("scores", {})
+    how = _chosen_how(study, confirmation)
+    refitted = refitting is not None
+    if refitting is not None:
+        with refitting() as tell:
+            again = refit(study, record, ref, cache, say, tell)
+        description, weights = again.description, again.weights
+        how["refit"] = again.facts
     test = load_test_split(study.spec.data, cache)
     images, labels = test.images, test.labels
     left_out = no_pictures(test.skipped, test.others)
@@ -97,11 +118,10 @@ def export_best(
         say(f"left out of the test split: {left_out}")
 
     build = _own_function(study.spec)
-    description, weights = trained.state, trained.group("model")
     assert description["classes"] == list(info.classes)
     assert description["input"] == dict(zip(("height", "width", "channels"), images.shape[1:], strict=True))
     try:
-        with _replacing(target, force) as folder:
+        with replacing(target, force) as folder:
             write_config(folder, description)
             write_sources(folder, study.spec)
             metadata = {"classes": json.dumps(info.classes), "study": study.spec.name, "trial": str(trial)}
@@ -114,11 +134,13 @@ def export_best(
             file = formats.variants[0].file
             metrics = {
                 **classification_report(labels, probabilities.argmax(axis=1), info.classes),
+                "loss": cross_entropy(labels, probabilities),
                 "validation": {
-                    "score": ref.score,
+                    "score": None if refitted else ref.score,
                     "epoch": ref.epoch,
                     "trial": trial,
                     "metric": study.spec.metric,
+                    "scores": known_scores({**scores, study.spec.metric: ref.score}) if refitting is None else {},
                 },
                 "file": file,
                 "parity": models[file]["parity"],
@@ -127,75 +149,71 @@ def export_best(
                 "test_size": len(images),
                 "test_files_left_out": len(test.skipped),
                 "test_source": info.test_source,
+                **how,
                 "sha256": {**{name: entry["sha256"] for name, entry in models.items()}, "checkpoint": ref.sha256},
             }
             write_texts(folder, study, info, description, metrics)
-            write_provenance(folder, provenance(study, trial, ref, info, description))
+            write_provenance(folder, {**provenance(study, trial, ref, info, description), **how})
             if "onnx" in formats.names:
                 write_predictor(folder)
     except OSError as error:
         raise ExportError(f"cannot write the export to {out}: {error.strerror or error}") from error
-    return Exported(
-        out, trial, ref.epoch, ref.score, metrics["accuracy"], metrics["f1"], file, Parity(**metrics["parity"])
-    )
+    score, parity = metrics["validation"]["score"], Parity(**metrics["parity"])
+    return Exported(out, trial, ref.epoch, score, metrics["accuracy"], metrics["f1"], file, parity)
 
 
-def _check_target(target: Path, force: bool) -> None:
-    """Raise UsageError unless `target` may become an export. --force replaces exports and nothing else: the folder's
-    old content is deleted, and `--out .` is quickly typed."""
-    for path in (target, *target.parents):
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file: give a folder for the export with --out")
-    if not target.exists():
-        return
-    content = {entry.name for entry in target.iterdir()}
-    if not content:
-        return
-    if not force:
-        raise UsageError(f"{target} is not empty: give another folder with --out, or replace it with --force")
-    missing = [name for name in _MARKS if name not in content]
-    if missing:
-        raise UsageError(
-            f"{target} is not an earlier export (it has no {missing[0]}), and --force replaces nothing else: "
-            f"give another folder with --out"
-        )
-
-
-def _select(study: Study) -> tuple[int, CheckpointRef]:
-    """The number of the best trial and the checkpoint of its best weights."""
-    name, best = study.spec.name, study.best
-    if best is None:
+def _select(study: Study, confirmation: Confirmation | None) -> tuple[TrialRecord, CheckpointRef]:
+    """The trial to export and the checkpoint of its best weights."""
+    name = study.spec.name
+    if confirmation is not None:
+        ranked = ranking(study, confirmation.configurations)
+        record = ranked[0].best_run(study.spec.direction) if ranked else None
+    else:
+        best = study.best
+        record = None if best is None else next(trial for trial in study.trials if trial.number == best.trial)
+    if record is None:
         advice = {
             "running": "wait for its first checkpoint",
             "stopped": f"go on with: tuner resume {name}",
             "complete": f"no trial ended well, see: tuner trials {name}",
         }
         raise ExportError(f"study {name} has no trained weights to export: {advice[study.state]}")
-    record = next(trial for trial in study.trials if trial.number == best.trial)
     assert record.best_checkpoint is not None, "the best is chosen among trials that have a checkpoint"
     ref = CheckpointRef.from_dict(record.best_checkpoint)
     if (ref.epoch, ref.score) not in record.values:
         raise ExportError(
-            f"the weights kept of trial {best.trial} of study {name} claim score {ref.score} at epoch {ref.epoch}, "
+            f"the weights kept of trial {record.number} of study {name} claim score {ref.score} at epoch {ref.epoch}, "
             f"which the trial never reported: they cannot be trusted, search again"
         )
-    return best.trial, ref
+    return record, ref
+
+
+def _chosen_how(study: Study, confirmation: Confirmation | None) -> dict[str, Any]:
+    """What metrics and provenance say of how the winner was confirmed, by the key `confirmation`; nothing if it was
+    chosen on one run."""
+    if confirmation is None:
+        return {}
+    ranked = [one.as_dict() for one in ranking(study, confirmation.configurations)]
+    weights = "the run of the winner with the best validation score"
+    return {"confirmation": {"winner": ranked[0]["trial"], "weights": weights, "ranking": ranked}}
 
 
 def _read_best(
-    study: Study, reread: Callable[[], Study] | None
-) -> tuple[Study, int, CheckpointRef, checkpoint.Checkpoint]:
-    """The study as it was when its best checkpoint was read and found whole, the trial's number, and the checkpoint."""
+    study: Study, reread: Callable[[], Study] | None, confirmation: Confirmation | None
+) -> tuple[Study, TrialRecord, CheckpointRef, checkpoint.Checkpoint]:
+    """The study as it was when its best checkpoint was read and found whole, the trial, and the checkpoint."""
     for _ in range(_REREADS):
-        trial, ref = _select(study)
+        trial, ref = _select(study, confirmation)
         try:
             return study, trial, ref, checkpoint.read(ref)
         except CheckpointError as error:
             newer = reread() if reread is not None else study
+            again, newer_ref = _select(newer, confirmation)
             # A file goes only after the journal has named its successor: if it names the same one, that one is damaged.
-            if _select(newer) == (trial, ref):
+            if (again.number, newer_ref) == (trial.number, ref):
                 raise CheckpointError(
-                    f"{error}; to export trial {trial}, put that file back as the search wrote it, or search again"
+                    f"{error}; to export trial {trial.number}, put that file back as the search wrote it, or search "
+                    "again"
                 ) from error
             study = newer
     raise ExportError(f"the best checkpoint of study {study.spec.name} was replaced each time it was read: try again")
@@ -209,29 +227,6 @@ def _describe_unchanged(spec: StudySpec, cache: Path) -> DataInfo:
             "or this machine has others): restore it and export again"
         )
     return info
-
-
-@contextmanager
-def _replacing(target: Path, force: bool) -> Iterator[Path]:
-    """Give an empty folder to fill, which becomes `target` when the block ends well and vanishes otherwise."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}{_SCRATCH}", dir=target.parent) as scratch:
-        new, old = Path(scratch, "new"), Path(scratch, "old")
-        new.mkdir()
-        yield new
-        # After a power cut the folder's new name must not stand before its content does.
-        for path in (*new.iterdir(), new):
-            sync(path)
-        # Again, for the export took a while.
-        _check_target(target, force)
-        try:
-            if target.exists():
-                os.rename(target, old)
-            os.rename(new, target)
-        except BaseException:
-            if old.exists():
-                os.rename(old, target)
-            raise
 
 
 def _own_function(spec: StudySpec) -> BuildFunction | None:

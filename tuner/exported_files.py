@@ -5,7 +5,6 @@ the user's own.
 from __future__ import annotations
 
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ from typing import Any
 import torch
 
 from tuner import __version__, modelcard
+from tuner.export_folder import CARD_FILE, LABELS_FILE, METRICS_FILE, sync
 from tuner.retention import model_folder
 from tuner.spec import StudySpec
 from tuner.study import Study
 from tuner.training.config import FAMILY
 from tuner.training.dataspec import DataInfo
-
-LABELS_FILE, METRICS_FILE, CARD_FILE = "labels.txt", "metrics.json", "README.md"
 
 
 def write_sources(folder: Path, spec: StudySpec) -> None:
@@ -49,12 +47,3 @@ def write_texts(
     for name, text in texts.items():
         # Class names are names of folders, which need not be UTF-8.
         (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
-
-
-def sync(path: Path) -> None:
-    """Have a file or folder on the disk when this returns."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from tuner.errors import ExportError, UsageError, first_line
+from tuner.export_folder import CONFIG_FILE
 from tuner.training.config import Hyperparameters
 from tuner.training.models import load_state
 from tuner.training.modelspec import ModelSpec
@@ -29,7 +30,7 @@ from tuner.training.own_model import BuildFunction, OwnNetwork
 from tuner.training.transfer import TorchvisionNetwork
 
 FORMAT = 1
-CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE = "config.json", "weights.safetensors", "model.onnx"
+WEIGHTS_FILE, ONNX_FILE = "weights.safetensors", "model.onnx"
 _CONFIG_KEYS = ("hyperparameters", "input", "classes", "mean", "std")
 # Of networks other than the built-in ones; no path of the machine that searched.
 _MODEL_KEYS = ("name", "sha256", "weights_sha256", "mean", "std")

@@ -26,10 +26,12 @@ DRIVER_STEPS = (
     "checkpoints-discarded",
     "lease-released",
 )
+# Of a driver that confirms and does not search.
+CONFIRMING = ("before-confirmations-added", "after-confirmations-added")
 # The report is in the journal, and what the driver remembers of it is not yet, or just, brought up to it.
 DRIVER = (*(f"{when}-{step}" for step in DRIVER_STEPS for when in ("before", "after")), "after-report-folded")
 WORKER = ("before-checkpoint-renamed", "after-checkpoint-renamed", "between-best-and-last-checkpoint")
-NAMES = frozenset((*DRIVER, *WORKER))
+NAMES = frozenset((*DRIVER, *CONFIRMING, *WORKER))
 
 _armed, _, _count = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_count or 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import bisect
+from dataclasses import dataclass, replace
 
 from tuner.spec import StudySpec
 
@@ -53,6 +54,13 @@ def forecast(spec: StudySpec, epoch_s: float, at_once: int) -> Forecast:
         stretches.append(Stretch(begins, ends, trials))
         begins, trials = ends, expected_to_go_on(trials, spec.reduction_factor)
     return Forecast(tuple(stretches), epoch_s, at_once)
+
+
+def trials_within(spec: StudySpec, epochs: float, most: int = 10_000) -> int:
+    """The largest number of trials, at most `most`, that are expected to take no more than so many epochs in all."""
+    return bisect.bisect(
+        range(1, most + 1), epochs, key=lambda trials: forecast(replace(spec, trials=trials), 1, 1).epochs
+    )
 
 
 def expected_to_go_on(arrivals: float, reduction_factor: int) -> float:

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.bundle.formats import DEFAULT, Formats
+from tuner.confirmed import Confirmation
 from tuner.durations import parse_seconds
+from tuner.errors import UsageError
 from tuner.inprocess import console_for, guest, refuse_below_one, refuse_dashboard, refuse_unless_whole, store
+from tuner.packing import PerGpu, parse_trials_per_gpu
 from tuner.settings import absolute, load_settings
 
 if TYPE_CHECKING:
@@ -65,7 +68,8 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """What the scores are, `val_accuracy`: the share of the validation pictures that are classified rightly."""
+        """What the scores are: the `objective` of the search, such as `val_accuracy`, the share of the validation
+        pictures that are classified rightly."""
         return self._record.spec.metric
 
     @property
@@ -92,9 +96,10 @@ class Study:
         max_epochs: int | None = None,
         gpus: int | None = None,
         strict_gpus: bool = False,
-        trials_per_gpu: int | None = None,
+        trials_per_gpu: PerGpu | None = None,
         workers: int | None = None,
         time_budget: str | float | None = None,
+        budget: str | None = None,
         progress_timeout: str | float | None = None,
         wait: str | float | None = None,
         address: str | None = None,
@@ -103,15 +108,16 @@ class Study:
     ) -> Study:
         """Go on with it after any end, and return it: nothing finished is done again, what was in flight goes on.
 
-        trials: in all, finished ones included. max_epochs: more than before, the best trials go on as new ones.
-        wait: so long for another driver of the study to end. The others are those of `search`.
+        trials, budget: in all, what was done before included. max_epochs: more than before, the best trials go on as
+        new ones. wait: so long for another driver of the study to end. The others are those of `search`.
         Raises LeaseHeld while another driver runs it, DataError if the data set changed, and what `search` raises.
         """
         from tuner import launch
         from tuner.request import resources_changed
 
         refuse_below_one(trials=trials, max_epochs=max_epochs)
-        refuse_unless_whole(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers)
+        refuse_unless_whole(gpus=gpus, workers=workers)
+        trials_per_gpu = parse_trials_per_gpu(trials_per_gpu)
         refuse_dashboard(address)
         time_budget_s, progress_timeout_s = parse_seconds(time_budget), parse_seconds(progress_timeout)
         with guest(), store(self._redis, insecure=insecure) as client:
@@ -129,6 +135,7 @@ class Study:
                 strict_gpus=strict_gpus,
                 wait_s=parse_seconds(wait) or 0.0,
                 change=resources_changed(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers),
+                budget=budget,
             )
         self._why_stopped = stop.why
         return self
@@ -149,6 +156,14 @@ class Study:
         half: str | None = None,
         quantize: str | None = None,
         max_drop: float = 0.5,
+        confirm: int | None = None,
+        seeds: int | None = None,
+        refit: bool = False,
+        gpus: int | None = None,
+        trials_per_gpu: PerGpu | None = None,
+        workers: int | None = None,
+        address: str | None = None,
+        insecure: bool = False,
         progress: bool = True,
     ) -> Exported:
         """Write the best model to `folder`, as `tuner export-best` does, measured once on the test split.
@@ -156,21 +171,58 @@ class Study:
         force: replace an earlier export there. A search that still runs exports its best so far.
         formats: of "onnx", "pt2", "safetensors". half: "fp16" or "bf16", a second file of each; quantize: "int8", a
         further ONNX file; max_drop: points of accuracy on the test split that those may lose.
+        confirm, seeds: train so many of the best configurations anew with so many seeds each (3 if one of the two is
+        given), as a search would, and export the one with the highest mean; runs that the study has are not repeated.
+        gpus, trials_per_gpu, workers, address, insecure: for that, as for `resume`.
+        refit: train the winner once more on training and validation pictures, here.
         Raises UsageError if the folder is not empty, ExportError if there is nothing to export or ONNX and PyTorch
-        disagree, CheckpointError, DataError.
+        disagree, CheckpointError, DataError; with `confirm` also LeaseHeld while a driver runs the study, Interrupted,
+        and what `resume` raises.
         """
         from tuner import launch
+        from tuner.confirm import confirm as train_runs
+        from tuner.databar import data_progress
+        from tuner.export_folder import check_target
+        from tuner.request import resources_changed
+
+        wanted, confirmation = Formats(tuple(formats), half, quantize, max_drop), _confirmation(confirm, seeds)
+        target, console = absolute(folder, Path()), console_for(progress)
+        refuse_unless_whole(gpus=gpus, workers=workers)
+        trials_per_gpu = parse_trials_per_gpu(trials_per_gpu)
+        if confirmation is None and (gpus, trials_per_gpu, workers) != (None, None, None):
+            raise UsageError("gpus, trials-per-gpu and workers are for the runs of confirm: give that too")
+        check_target(target, force)
+        if confirmation is not None:
+            with guest(), store(self._redis, insecure=insecure) as client:
+                self._record = train_runs(
+                    self.name,
+                    client,
+                    load_settings(),
+                    console,
+                    confirmation,
+                    address=address,
+                    insecure=insecure,
+                    change=resources_changed(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers),
+                )
         from tuner.export import export_best
 
-        wanted = Formats(tuple(formats), half, quantize, max_drop)
-        console = console_for(progress)
         with store(self._redis) as client:
             return export_best(
                 launch.load_study(client, self.name),
-                absolute(folder, Path()),
+                target,
                 cache=load_settings().cache,
                 force=force,
                 formats=wanted,
                 say=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
                 reread=lambda: launch.load_study(client, self.name),
+                confirmation=confirmation,
+                refitting=(lambda: data_progress(console, self.name)) if refit else None,
             )
+
+
+def _confirmation(confirm: int | None, seeds: int | None) -> Confirmation | None:
+    """Both have a default if one of them is given. Raises UsageError for numbers out of range."""
+    refuse_unless_whole(confirm=confirm, seeds=seeds)
+    given = {"configurations": confirm, "seeds": seeds}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return Confirmation(**chosen) if chosen else None

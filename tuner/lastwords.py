@@ -20,14 +20,16 @@ _SHELL_ENDS_S = 5.0
 
 
 @contextmanager
-def last_words(study_name: str) -> Iterator[None]:
+def last_words(study_name: str, again: str = "") -> Iterator[None]:
     """If this process ends within the block, however that happens, how to go on is said on its standard error.
+
+    again: the command for that, if it is not `tuner resume`.
 
     A process beside this one says it: a shell in a session of its own, which Ctrl-C does not reach, at the end of a
     pipe whose other end only this process has (it is not inherited through `exec`). Leaving the block, by an exception
     too, says nothing. Without a shell there is a warning and no last line.
     """
-    line = f"error: the search ended suddenly; nothing is lost, go on with `tuner resume {study_name}`"
+    line = f"error: the search ended suddenly; nothing is lost, go on with `{again or f'tuner resume {study_name}'}`"
     try:
         shell = subprocess.Popen(
             ["/bin/sh", "-c", _SCRIPT, "last-words", line],

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from tuner.announcing import announce, say
+from tuner.budget import refuse_other_device
 from tuner.chosen import check_kept, keep
+from tuner.confirmed import Confirmation
 from tuner.dryrun import expected
 from tuner.errors import DataError, Interrupted, StudyExists
 from tuner.jobs import ThisJob, this_job
 from tuner.lastwords import last_words
+from tuner.ledger import budget_of_resume
 from tuner.preparing import described, prepared, ray_ready
 from tuner.probe import check_machines
 from tuner.progress import Display, progress_for
@@ -49,7 +52,7 @@ def search(request: SearchRequest, client: redis.Redis, settings: Settings, cons
             if request.profile:
                 trace = trace_file(spec.storage, spec.name)
                 say(console, f"a trial's second epoch is traced to {trace} (for ui.perfetto.dev or chrome://tracing)")
-            return _run(
+            return run_driver(
                 spec,
                 client,
                 ready.slots,
@@ -90,11 +93,13 @@ def resume(
     strict_gpus: bool,
     wait_s: float,
     change: Callable[[Resources], Resources],
+    budget: str | None = None,
 ) -> tuple[Study, Stop]:
-    """Go on with a study after any end. `change` replaces the resources that the user named anew.
+    """Go on with a study after any end. `change` replaces the resources that the user named anew, `budget` the total.
 
     Raises StudyNotFound, LeaseHeld if a driver runs it, DataError if the data set changed since the study began,
-    UsageError for fewer epochs than the study has, ClusterError, and what `tuner.search.driver.run` raises.
+    UsageError for fewer epochs than the study has or a budget that is used up, ClusterError, and what
+    `tuner.search.driver.run` raises.
     """
     from tuner.submit import refuse_unusable
 
@@ -107,18 +112,20 @@ def resume(
     known = read_study(spec, RedisJournal(client, name), None)
     if max_epochs is not None:
         refuse_fewer_epochs(max_epochs, known.max_epochs)
-    _refuse_changed_data(spec, settings, console)
+    spec = replace(spec, budget=budget_of_resume(known, budget))
+    refuse_changed_data(spec, settings, console)
     check_kept(spec, lambda line: say(console, line))
     metadata = job_metadata(
         name, spec.data.dataset, spec.space, trials or known.trials_wanted, max_epochs or known.max_epochs
     )
     try:
         with ray_ready(console, address, spec.resources, insecure, strict_gpus, metadata) as (slots, dashboard_url):
+            refuse_other_device(spec.budget, gpus=slots.gpus > 0)
             if address is not None:
                 check_machines(Path(spec.storage))
             shown = replace(spec, max_epochs=max_epochs or known.max_epochs)
             announce(console, shown, slots, dashboard_url, trials or known.trials_wanted, False)
-            return _run(
+            return run_driver(
                 spec,
                 client,
                 slots,
@@ -151,7 +158,8 @@ def _interrupted(name: str) -> Interrupted:
     return Interrupted(f"interrupted; nothing is lost, go on with `tuner resume {name}`")
 
 
-def _refuse_changed_data(spec: StudySpec, settings: Settings, console: Console) -> None:
+def refuse_changed_data(spec: StudySpec, settings: Settings, console: Console) -> None:
+    """Raise DataError if the data set is not what it was when the study began; it is decoded if it has to be."""
     if described(spec.data, settings, console).fingerprint != spec.data_fingerprint:
         raise DataError(
             f"data set {spec.data.dataset} is not the one that study {spec.name} was created with (its files changed, "
@@ -172,7 +180,7 @@ def _create(client: redis.Redis, spec: StudySpec, *, named: bool) -> StudySpec:
             return spec
 
 
-def _run(
+def run_driver(
     spec: StudySpec,
     client: redis.Redis,
     slots: Slots,
@@ -186,7 +194,9 @@ def _run(
     time_budget_s: float | None = None,
     progress_timeout_s: float | None = None,
     profile: bool = False,
+    confirm: Confirmation | None = None,
 ) -> tuple[Study, Stop]:
+    """Run the study in this process, Ray being connected: what all ways to train have in common."""
     from tuner.search import driver
     from tuner.search.watch import PROGRESS_TIMEOUT_S
 
@@ -195,7 +205,7 @@ def _run(
         write_job(client, spec.name, None if job is None else job.record)
         return progress_for(console, spec, known, wanted)
 
-    with last_words(spec.name):
+    with last_words(spec.name, "" if confirm is None else confirm.command(spec.name)):
         return driver.run(
             spec,
             client,
@@ -209,4 +219,5 @@ def _run(
             progress_timeout_s=progress_timeout_s or PROGRESS_TIMEOUT_S,
             revive=embedded.reviver(settings.home, client),
             profile=profile,
+            confirm=confirm,
         )

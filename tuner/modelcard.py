@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuner import trust
 from tuner.bundle.opening import ONNX_FILE
 from tuner.study import Study
 from tuner.training.dataspec import DataInfo
 from tuner.training.modelspec import ModelSpec
+from tuner.training.objectives import format_scores, objective
 
 _SNIPPET = """\
 from pathlib import Path
@@ -38,14 +40,14 @@ def render(
     sections = [
         f"# {study.spec.name}: pictures of {_text(info.name)} in {len(info.classes)} classes",
         f"{_network(study)} that tells {len(info.classes)} classes of {info.height} x {info.width} {kind} "
-        f"pictures apart. It is the best of a hyperparameter search with tuner. On the test split it has accuracy "
-        f"{metrics['accuracy']:.4f} and macro F1 {metrics['f1']:.4f}.",
+        f"pictures apart. It is the best of a hyperparameter search with tuner by "
+        f"{objective(metrics['validation']['metric']).words}. On the test split it has {_scores(metrics)}.",
         *_how_to_run(study.spec.model, metrics["models"]),
         *_data(info, metrics),
         *_results(metrics),
         *_speed(metrics),
         *_hyperparameters(hyperparameters, study.spec.space.dimensions),
-        *_search(study),
+        *_search(study, metrics),
         "## Made with",
         _bullets(f"{name} {version}" for name, version in versions.items()),
     ]
@@ -140,7 +142,7 @@ def _data(info: DataInfo, metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _results(metrics: Mapping[str, Any]) -> list[str]:
-    validation, parity = metrics["validation"], metrics["parity"]
+    parity = metrics["parity"]
     scores = ("precision", "recall", "f1")
     rows = [
         [_text(name), *(f"{row[score]:.4f}" for score in scores), row["support"]]
@@ -150,14 +152,25 @@ def _results(metrics: Mapping[str, Any]) -> list[str]:
     return [
         "## Results on the test split",
         _table(["class", *scores, "pictures"], [*rows, mean]),
-        f"Accuracy {metrics['accuracy']:.4f}; {validation['metric']} {validation['score']:.4f} on the validation "
-        f"split.",
-        "The winner was chosen by its validation score, on one training run of each configuration: a second run "
-        "would score somewhat differently, and the validation score of the best of many is too high on average. The "
-        "test split played no part in the search; it was read once, for this card.",
+        f"In all: {_scores(metrics)}, loss {metrics['loss']:.4f}.{_on_validation(metrics['validation'])}",
+        *trust.chosen(metrics),
         f"These numbers are those of `{metrics['file']}`. On {parity['images']} test pictures its "
         f"probabilities differ from PyTorch's by at most {parity['max_abs_difference']:.1e}.",
     ]
+
+
+def _scores(metrics: Mapping[str, Any]) -> str:
+    return (
+        f"accuracy {metrics['accuracy']:.4f}, balanced accuracy {metrics['balanced_accuracy']:.4f} and macro F1 "
+        f"{metrics['f1']:.4f}"
+    )
+
+
+def _on_validation(validation: Mapping[str, Any]) -> str:
+    if not validation["scores"]:
+        return ""
+    scores = format_scores(validation["scores"])
+    return f" On the validation split, where it was chosen by {validation['metric']}: {scores}."
 
 
 def _hyperparameters(hyperparameters: Mapping[str, Any], searched: Iterable[str]) -> list[str]:
@@ -166,9 +179,8 @@ def _hyperparameters(hyperparameters: Mapping[str, Any], searched: Iterable[str]
     return ["## Hyperparameters", _table(["name", "value", "searched"], rows)]
 
 
-def _search(study: Study) -> list[str]:
-    spec, best = study.spec, study.best
-    assert best is not None, "an exported study has a best trial"
+def _search(study: Study, metrics: Mapping[str, Any]) -> list[str]:
+    spec, epoch = study.spec, metrics["validation"]["epoch"]
     trials = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count)
     epochs = sum(len(trial.values) for trial in study.trials)
     seconds = sum(trial.seconds for trial in study.trials)
@@ -176,8 +188,8 @@ def _search(study: Study) -> list[str]:
         "## The search",
         _bullets(
             [
-                f"study {spec.name}, {study.state} when this was exported; the winner is trial {best.trial} at epoch "
-                f"{best.epoch} of at most {spec.max_epochs}",
+                f"study {spec.name}, {study.state} when this was exported; the winner is {trust.winner(metrics)} at "
+                f"epoch {epoch} of at most {study.max_epochs}",
                 # A space's path is of the searcher's machine and nobody else's business.
                 f"space {_text(Path(spec.space.source).name)}: {', '.join(spec.space.dimensions)}",
                 f"trials: {trials}; {study.trials_wanted} wanted",

@@ -23,6 +23,7 @@ _COLOURS = {
     "pruned": "#c77700",
     "failed": "#e53935",
     "queued": "#888888",
+    "paused": "#8e7cc3",
 }
 
 

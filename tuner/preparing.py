@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from tuner.announcing import say
+from tuner.budget import refuse_other_device
 from tuner.chosen import choose_network, tried
 from tuner.databar import data_progress
 from tuner.errors import UsageError
 from tuner.jobs import ThisJob
 from tuner.overrides import override
 from tuner.probe import check_machines
-from tuner.request import SearchRequest, chosen_space, default_space, job_metadata, new_spec, overridden
+from tuner.request import SearchRequest, checked_budget, chosen_space, default_space, job_metadata, new_spec, overridden
 from tuner.settings import Settings
 from tuner.space import Space, load_space
 from tuner.spec import Resources, StudySpec
@@ -26,6 +27,7 @@ from tuner.study import Study
 from tuner.training.config import check_classes
 from tuner.training.dataspec import DataInfo, DataSpec, resolve_dataset
 from tuner.training.modelspec import ModelSpec
+from tuner.training.remarks import about_balance
 from tuner.warmstart import warm_started
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def prepared(
     from tuner.submit import refuse_unusable
 
     refuse_unusable(request.address, request.resources, strict_gpus=request.strict_gpus)
+    checked_budget(request)
     dataset = resolve_dataset(request.dataset)
     chosen = (None if job is None else job.space) or chosen_space(request)
     if job is not None:
@@ -113,14 +116,24 @@ def prepared(
     ):
         if request.address is not None:
             check_machines(request.storage)
+        refuse_other_device(checked_budget(request), gpus=slots.gpus > 0)
         space = chosen
         if space is None:
             space, notes = override(load_space(default_space(dataset, gpus=slots.gpus > 0)), request.overrides)
             say(console, *(f"note: {note}" for note in notes))
         made, notes = spec_for(space)
-        say(console, *notes)
+        say(console, *notes, *_about_balance(made, info))
         files = {} if network is None else network.files
         yield Prepared(replace(made, model=model), slots, dashboard_url, files, chosen is None)
+
+
+def _about_balance(spec: StudySpec, info: DataInfo) -> list[str]:
+    """A line if classes are unbalanced and the score lets the large ones decide."""
+    if spec.metric != "val_accuracy":
+        return []
+    weighted = "class_weight" in spec.space.dimensions or spec.space.constants.get("class_weight", "none") != "none"
+    note = about_balance(info.classes, info.train_counts, weighted=weighted)
+    return [f"note: {note}"] if note else []
 
 
 def described(data: DataSpec, settings: Settings, console: Console) -> DataInfo:
@@ -141,7 +154,7 @@ def ray_ready(
     metadata: Mapping[str, str],
 ) -> Iterator[tuple[Slots, str]]:
     """A connected Ray, with a line that says so while it starts."""
-    from tuner.submit import ray_cluster
+    from tuner.submit import import_ahead, ray_cluster
 
     status = console.status("starting Ray" if address is None else f"joining Ray at {address}")
     status.start()
@@ -150,6 +163,8 @@ def ray_ready(
             address, resources, insecure=insecure, strict_gpus=strict_gpus, metadata=metadata
         ) as slots_and_url:
             status.stop()
+            if address is None:
+                import_ahead(slots_and_url[0].count)
             yield slots_and_url
     finally:
         status.stop()

@@ -12,14 +12,23 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tuner.ledger import Ledger
 from tuner.notebook import NotebookTable, in_notebook
 from tuner.spec import StudySpec
 from tuner.study import Best, TrialRecord, best_of
+from tuner.training.objectives import DEFAULT_OBJECTIVE
 
 SILENCE_S = 30.0  # plain lines: the longest time without a word while epochs are reported
 TABLE_ROWS = 12  # running trials first, then the ones that changed last
 
-_STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "queued": "dim"}
+_STYLES = {
+    "running": "cyan",
+    "complete": "green",
+    "pruned": "yellow",
+    "failed": "red",
+    "queued": "dim",
+    "paused": "blue",
+}
 
 
 def format_value(value: object) -> str:
@@ -39,6 +48,24 @@ def format_seconds(seconds: float) -> str:
         return f"{whole}s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def format_budget(ledger: Ledger, trials_left: int, elapsed_s: float = 0.0, spent_before_h: float = 0.0) -> str:
+    """What is spent, of how much, and what the rest is good for. trials_left: of those wanted.
+
+    elapsed_s, spent_before_h: since when a driver has been spending, and what was spent before.
+    """
+    text = f"{ledger.budget.of(ledger.spent_h)} of {ledger.budget.words} spent"
+    paid = ledger.trials_paid
+    if paid is None or trials_left <= 0:
+        return text
+    if ledger.is_enough_for(trials_left):
+        return f"{text}, enough for all trials"
+    if paid == 0:
+        return f"{text}, too little left for a trial as they were so far"
+    per_h = elapsed_s / (ledger.spent_h - spent_before_h) if ledger.spent_h > spent_before_h else 0.0
+    when = f"used up in about {format_seconds(max(0.0, ledger.left_h) * per_h)}, " if per_h > 0 else ""
+    return f"{text}, {when}enough for about {paid} more trial{'' if paid == 1 else 's'}"
 
 
 def describe_end(trial: TrialRecord) -> str:
@@ -62,22 +89,31 @@ class SearchView:
         self.spec = spec
         self._lock = threading.Lock()  # the table is drawn by a thread of its own
         self._trials = {trial.number: trial for trial in trials}
-        self.trials_wanted = trials_wanted + sum(trial.continues is not None for trial in self._trials.values())
+        self._wanted = trials_wanted
         self.clock = clock
         self._start_s = clock()
         self._done_before = self.done
         self._epochs_before = self._epochs()
+        self._ledger = Ledger(spec, self._trials.values()) if spec.budget else None
+        self._spent_before_h = self._ledger.spent_h if self._ledger is not None else 0.0
 
     def change(self, trial: TrialRecord) -> None:
         """Take in a trial's newest record; it becomes the one that changed last."""
         with self._lock:
             self._trials.pop(trial.number, None)
             self._trials[trial.number] = trial
+            if self._ledger is not None:
+                self._ledger.change(trial)
 
     def trials(self) -> list[TrialRecord]:
         """All trials, the one that changed last at the end."""
         with self._lock:
             return list(self._trials.values())
+
+    @property
+    def trials_wanted(self) -> int:
+        """In all: with those that continue or confirm others."""
+        return self._wanted + sum(not trial.is_wanted for trial in self.trials())
 
     @property
     def done(self) -> int:
@@ -99,11 +135,18 @@ class SearchView:
         best = self.best
         parts = [f"{self.done}/{self.trials_wanted} trials done"]
         if best is not None:
-            parts.append(f"best {best.value:.4f} (trial {best.trial}, epoch {best.epoch})")
+            score = "best" if self.spec.metric == DEFAULT_OBJECTIVE else f"best {self.spec.metric}"
+            parts.append(f"{score} {best.value:.4f} (trial {best.trial}, epoch {best.epoch})")
         parts.append(f"{(self._epochs() - self._epochs_before) / elapsed_s * 60:.0f} epochs/min")
         parts.append(f"{format_seconds(elapsed_s)} so far")
-        if done_now > 0 and self.done < self.trials_wanted:
-            left_s = elapsed_s / done_now * (self.trials_wanted - self.done)
+        trials_left = self.trials_wanted - self.done
+        if self._ledger is not None:
+            with self._lock:
+                parts.append(format_budget(self._ledger, trials_left, elapsed_s, self._spent_before_h))
+            if not self._ledger.is_enough_for(trials_left):
+                return ", ".join(parts)  # the budget ends first
+        if done_now > 0 and trials_left > 0:
+            left_s = elapsed_s / done_now * trials_left
             parts.append(f"about {format_seconds(left_s)} left")
         return ", ".join(parts)
 
@@ -116,8 +159,10 @@ class SearchView:
             epoch, score = trial.values[-1] if trial.values else (0, None)
             row = [str(trial.number), trial.state, f"{epoch}/{trial.max_epochs or self.spec.max_epochs}"]
             row += ["" if score is None else f"{score:.4f}"]
-            rows.append([*row, *(format_value(trial.params.get(name, "")) for name in names), describe_end(trial)])
-        return ["trial", "state", "epoch", "score", *names, "why it ended"], rows
+            why = describe_end(trial) or ("" if trial.confirms is None else f"(confirms trial {trial.confirms})")
+            rows.append([*row, *(format_value(trial.params.get(name, "")) for name in names), why])
+        heading = "score" if self.spec.metric == DEFAULT_OBJECTIVE else self.spec.metric
+        return ["trial", "state", "epoch", heading, *names, "why it ended"], rows
 
 
 class PlainLines:
@@ -139,6 +184,8 @@ class PlainLines:
         self._view.change(trial)
         if trial.state == "running" and not trial.values:
             given = " (enqueued)" if trial.enqueued else ""
+            if trial.confirms is not None:
+                given = f" (confirms trial {trial.confirms})"
             self._line(f"trial {trial.number} starts{given}: {format_params(trial.params)}")
         elif trial.state == "queued":
             self._line(f"trial {trial.number} goes back to the queue after attempt {trial.attempt}")

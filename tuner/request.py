@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner import asha
+from tuner.budget import parse_budget, refuse_other_device
 from tuner.enqueue import in_space
 from tuner.errors import UsageError
 from tuner.overrides import override
@@ -16,6 +17,7 @@ from tuner.spec import Resources, StudySpec
 from tuner.store.identity import user_name
 from tuner.training.dataspec import DataSpec
 from tuner.training.modelspec import is_own
+from tuner.training.objectives import DEFAULT_OBJECTIVE, objective
 
 DEFAULT_TRIALS = 32
 DEFAULT_MAX_EPOCHS = 27
@@ -32,7 +34,9 @@ class SearchRequest:
     warm_start: an earlier study in the same store, for the sampler to learn from.
     model: the network, see `tuner.training.modelspec`; before that of the space file.
     profile: trace an epoch for a viewer.
+    budget: text as of `--budget`, see `tuner.budget`; empty: none.
     log: where else epochs are written to: "tensorboard", "mlflow".
+    objective: the score, one of `tuner.training.objectives.OBJECTIVES`.
     pretrained: begin with torchvision's published weights; weights: with those of this file.
     """
 
@@ -62,7 +66,10 @@ class SearchRequest:
     weights: Path | None = None
     profile: bool = False
     sampler: str = "tpe"
+    budget: str = ""
+    asha: str = "stop"
     log: tuple[str, ...] = ()
+    objective: str = DEFAULT_OBJECTIVE
 
 
 def chosen_space(request: SearchRequest) -> Space | None:
@@ -83,10 +90,20 @@ def chosen_space(request: SearchRequest) -> Space | None:
     return Space.from_dict({**request.space.as_dict(), "model": model}) if model else request.space
 
 
-def resources_changed(**named: int | None) -> Callable[[Resources], Resources]:
+def resources_changed(**named: Any) -> Callable[[Resources], Resources]:
     """What replaces those of a study's resources that were named anew, the ones that are not None."""
     changes = {key: value for key, value in named.items() if value is not None}
     return lambda resources: replace(resources, **changes)
+
+
+def checked_budget(request: SearchRequest) -> str:
+    """The budget of the spec. Raises UsageError for what is none, or counts a device that is not asked for."""
+    if not request.budget:
+        return ""
+    budget = str(parse_budget(request.budget))
+    if request.resources.gpus is not None:
+        refuse_other_device(budget, gpus=request.resources.gpus > 0)
+    return budget
 
 
 def default_space(dataset: str, *, gpus: bool) -> str:
@@ -104,6 +121,7 @@ def overridden(request: SearchRequest, space: Space | None) -> tuple[Space | Non
     Without a space, which the hardware chooses later, only looks whether they fit. Raises UsageError if they do not, or
     if what was asked for contradicts itself.
     """
+    objective(request.objective)
     if request.fixed and (request.enqueue or request.warm_start):
         option = "--enqueue" if request.enqueue else "--warm-start"
         raise UsageError(f"--fixed trains the space's [start] and nothing else: leave out {option}")
@@ -129,8 +147,10 @@ def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str
         trials=request.trials or space.search.get("trials", DEFAULT_TRIALS),
         max_epochs=max_epochs,
         grace_period=grace_period,
-        reduction_factor=space.search.get("reduction_factor", 4),
+        reduction_factor=space.search.get("reduction_factor", asha.REDUCTION_FACTOR),
         seed=request.seed,
+        metric=request.objective,
+        direction=objective(request.objective).direction,
         storage=str(request.storage),
         time_budget_s=request.time_budget_s,
         resources=request.resources,
@@ -138,6 +158,8 @@ def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str
         created_by=user_name(),
         enqueued=in_space(request.enqueue, space),
         sampler=request.sampler,
+        budget=checked_budget(request),
+        asha=request.asha,
         log=request.log,
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tuner.errors import ClusterError
+from tuner.packing import AUTO, named, smallest_part
 from tuner.spec import Resources
 
 THIS_MACHINE = "this machine"
@@ -26,7 +28,8 @@ class Slots:
 
     count: trials at once now. cpus, gpus: what each of them reserves (gpus may be a fraction). threads: of torch, each.
     notes: lines to tell the user before the search starts. most: trials at once when machines join; None is no limit.
-    can_grow: the cluster adds machines for what waits.
+    can_grow: the cluster adds machines for what waits. smallest_part: below 1, a slot is shared by trials of which each
+    takes a part of its GPU, at least such a one.
     """
 
     count: int
@@ -36,6 +39,7 @@ class Slots:
     notes: tuple[str, ...] = ()
     most: int | None = None
     can_grow: bool = False
+    smallest_part: float = 1.0
 
     def room(self, nodes: Sequence[Node]) -> int:
         """Trials for which `nodes` have room, up to `most`; other users of the cluster are not looked at."""
@@ -66,14 +70,27 @@ def count_slots(nodes: Sequence[Node], resources: Resources, where: str, *, can_
             raise ClusterError(f"{where} has no GPU now but can grow: say how many with --gpus N, or --gpus 0 for CPUs")
         notes = () if resources.gpus == 0 else (f"{where} has no GPU: training on CPUs",)
         return _cpu_slots(nodes, resources.workers, where, notes, can_grow)
-    per_gpu = resources.trials_per_gpu
+    per_gpu = resources.slots_per_gpu
     most = None if resources.gpus is None else resources.gpus * per_gpu
-    slots = Slots(0, 1, 1.0 / per_gpu, 1, most=most, can_grow=can_grow)
+    part = _smallest_part(nodes) if resources.trials_per_gpu == AUTO else 1.0
+    slots = Slots(0, 1, 1.0 / per_gpu, 1, most=most, can_grow=can_grow, smallest_part=part)
     wanted = there if resources.gpus is None else resources.gpus
     if there == 0 and not can_grow:
         raise ClusterError(f"{where} has no GPU, {wanted} asked for: give --gpus 0 to train on CPUs")
     notes = (_fewer(there, wanted, where, can_grow),) if there < wanted else ()
+    if resources.trials_per_gpu == AUTO:
+        notes = (*notes, _of_sharing(part))
     return replace(slots, count=slots.room(nodes), notes=notes)
+
+
+def _smallest_part(nodes: Sequence[Node]) -> float:
+    return smallest_part(min((node.cpus / node.gpus for node in nodes if node.gpus), default=math.inf))
+
+
+def _of_sharing(part: float) -> str:
+    if part == 1:
+        return "with one CPU core a GPU no trials share one"
+    return f"trials share GPUs as soon as the first have told how much memory they take: {named(part)} each, or more"
 
 
 def _fewer(there: int, wanted: int, where: str, can_grow: bool) -> str:

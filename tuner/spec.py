@@ -14,24 +14,28 @@ from typing import Any
 
 from tuner import asha
 from tuner.asha import Direction
+from tuner.budget import parse_budget
 from tuner.configurations import check_configuration
 from tuner.errors import StoreError, UsageError, first_line
 from tuner.evidence import Evidence
+from tuner.packing import PerGpu
 from tuner.space import Space
 from tuner.training.config import Hyperparameters, Value
 from tuner.training.dataspec import DataSpec
 from tuner.training.modelspec import ModelSpec
+from tuner.training.objectives import DEFAULT_OBJECTIVE, objective
 
 FORMAT = 1
 LOGS = ("tensorboard", "mlflow")
 SAMPLERS = ("tpe", "mfgp", "random")
+ASHA = ("stop", "promote")
 
 
 # What JSON must hold for each plain field of a stored spec.
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "data_fingerprint", "metric", "direction", "storage", "created_by"), str),
     **dict.fromkeys(("trials", "max_epochs", "grace_period", "reduction_factor", "seed"), int),
-    **dict.fromkeys(("warm_start", "sampler"), str),
+    **dict.fromkeys(("warm_start", "sampler", "asha", "budget"), str),
     "time_budget_s": (int, float, type(None)),
     "keep_all": bool,
 }
@@ -42,13 +46,18 @@ class Resources:
     """What a search may use at once.
 
     gpus: GPUs at once; 0 trains on CPUs, None takes all that the cluster has.
-    trials_per_gpu: trials that share one GPU.
+    trials_per_gpu: trials that share one GPU; "auto": as many as fit, see `tuner.packing`.
     workers: trials at once on CPUs.
     """
 
     gpus: int | None = None
-    trials_per_gpu: int = 1
+    trials_per_gpu: PerGpu = 1
     workers: int = 1
+
+    @property
+    def slots_per_gpu(self) -> int:
+        """Into how many equal parts a GPU is divided beforehand: with "auto" it is whole."""
+        return self.trials_per_gpu if isinstance(self.trials_per_gpu, int) else 1
 
 
 @dataclass(frozen=True)
@@ -56,12 +65,16 @@ class StudySpec:
     """What is searched, on which data, by which rules. Build it with keyword arguments; `check` runs at once.
 
     data_fingerprint: sha256 of what the training side of the data set consisted of when the study was created.
+    metric, direction: the score, a name of `tuner.training.objectives.OBJECTIVES`, and the direction that it has there.
     storage: folder of the checkpoints, the same on all machines; the study has a folder of its own in it.
     keep_all: keep the checkpoints of pruned and failed trials too.
     enqueued: configurations that the user wants to be tried first; what one lacks is sampled.
     warm_start, evidence: an earlier study, and its trials for the sampler, and for nothing else.
     model: the network; None: the built-in family.
     sampler: what suggests configurations, one of `SAMPLERS`, see `tuner.search.samplers`.
+    asha: what becomes of trials at a rung, one of `ASHA`: those that are not among the best are stopped, or all pause
+        and the best are promoted, see `tuner.search.promotion`.
+    budget: hours of GPUs or CPUs, or money, for all runs of the driver together, see `tuner.budget`; empty: no limit.
     time_budget_s: seconds of wall clock after which one run of the driver stops; None is without limit.
     Raises UsageError for numbers out of range.
     """
@@ -73,9 +86,9 @@ class StudySpec:
     trials: int
     max_epochs: int
     grace_period: int
-    reduction_factor: int = 4
+    reduction_factor: int = asha.REDUCTION_FACTOR
     seed: int = 0
-    metric: str = "val_accuracy"
+    metric: str = DEFAULT_OBJECTIVE
     direction: Direction = "maximize"
     storage: str = ""
     time_budget_s: float | None = None
@@ -88,6 +101,8 @@ class StudySpec:
     log: tuple[str, ...] = ()
     model: ModelSpec | None = None
     sampler: str = "tpe"
+    asha: str = "stop"
+    budget: str = ""
 
     def __post_init__(self) -> None:
         for key, low in (("trials", 1), ("max_epochs", 1), ("grace_period", 1), ("reduction_factor", 2)):
@@ -99,8 +114,12 @@ class StudySpec:
                 raise UsageError(f"log = {name!r} is not known: it must be {' or '.join(LOGS)}")
         if self.sampler not in SAMPLERS:
             raise UsageError(f"sampler = {self.sampler!r} is not known: it must be {', '.join(SAMPLERS)}")
-        if self.direction not in ("maximize", "minimize"):
-            raise UsageError(f"direction = {self.direction!r} must be maximize or minimize")
+        if self.asha not in ASHA:
+            raise UsageError(f"asha = {self.asha!r} is not known: it must be {' or '.join(ASHA)}")
+        if self.direction != objective(self.metric).direction:
+            raise UsageError(f"direction = {self.direction!r} is not that of {self.metric}")
+        if self.budget:
+            parse_budget(self.budget)
         if self.time_budget_s is not None and self.time_budget_s <= 0:
             raise UsageError(f"time-budget = {self.time_budget_s:g} s must be above 0")
 
@@ -150,6 +169,8 @@ class StudySpec:
             # Studies from before there were such have none.
             content.setdefault("warm_start", "")
             content.setdefault("sampler", "tpe")
+            content.setdefault("asha", "stop")
+            content.setdefault("budget", "")
             given = [
                 check_configuration(values, space.dimensions, complete=False) for values in content.pop("enqueued", [])
             ]

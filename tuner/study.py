@@ -6,15 +6,19 @@ Trials stand in Optuna's journal with Optuna's states; what Optuna has no word f
 |---|---|
 | `life` | number of the driver's life in which it was launched, 0 once it waits again; see `LIFE` |
 | `attempt` | 1 for the first start of the trial on a worker, + 1 with each later one |
+| `attempt:<n>` | what attempt n reserves, and how long it was if no report says so, see `tuner.usage` |
+| `least_part` | of a GPU: smaller ones were too small for it, see `tuner.packing` |
 | `losses` | how many attempts ended because the worker or its machine went away |
 | `report:<epoch>` | `Report.details` and {attempt, recorded_s}; the score is the intermediate value |
 | `checkpoint` | {path, sha256, epoch, score} of the newest checkpoint that training can go on from |
 | `previous_checkpoint` | the one before it, should its file be damaged |
 | `best_checkpoint` | the same of the weights with the best score so far |
+| `paused` | with ASHA by promotion: the epoch of the rung at which it waits, 0 once it goes on |
 | `reason` | why it ended before its last epoch: {kind, ...}, see `TrialRecord.reason` |
 | `max_epochs` | after how many epochs it is complete; the spec's if absent |
 | `enqueued` | true if its configuration was given by `--enqueue` |
 | `continues`, `continued_from` | the trial whose training it goes on with, and after which epoch |
+| `confirms` | the trial whose configuration it trains again with another seed |
 | `restarts` | one line each time an attempt went back: a damaged checkpoint, or no memory for whole batches |
 """
 
@@ -22,18 +26,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tuner.asha import Direction
+from tuner.budget import newest_budget
+from tuner.confirmed import ranking
 from tuner.errors import UsageError
+from tuner.ledger import Ledger
 from tuner.spec import StudySpec
+from tuner.usage import Usage, usage_of
 
 if TYPE_CHECKING:
     from optuna.storages.journal import BaseJournalBackend
     from optuna.trial import FrozenTrial
 
-STATES = ("queued", "running", "complete", "pruned", "failed")
+STATES = ("queued", "running", "paused", "complete", "pruned", "failed")
 
 # Study attributes that change what is left to do; the spec in the store stays as it was created.
 TRIALS_WANTED = "trials_wanted"
@@ -48,7 +56,8 @@ ENVIRONMENT = "environment"
 class TrialRecord:
     """One trial.
 
-    state: one of `STATES`; a trial in flight whose driver is gone is queued, for it goes on with `tuner resume`.
+    state: one of `STATES`; a trial in flight whose driver is gone is queued, for it goes on with `tuner resume`;
+        a paused one waits at its rung to be promoted.
     reason: None, or {"kind": "asha", "rung", "rank", "peers", "cutoff"} for a pruned trial, or {"kind": "plateau",
         "waited"} for a complete one that ended early, so many epochs after its best, or {"kind", "detail"} with kind
         diverged, out_of_memory, error or lost for a failed one.
@@ -58,7 +67,8 @@ class TrialRecord:
         the best weights; None for pruned and failed trials, whose files are deleted.
     max_epochs: after how many epochs it is complete; None is the spec's number.
     continues, continued_from: the trial whose training it goes on with, and after which epoch.
-    enqueued: whether its configuration was given by `--enqueue`.
+    confirms: the trial whose configuration it trains again with another seed.
+    enqueued: whether its configuration was given by `--enqueue`. usage: what its attempts occupied, by a clock.
     """
 
     number: int
@@ -75,6 +85,13 @@ class TrialRecord:
     continues: int | None = None
     continued_from: int = 0
     enqueued: bool = False
+    usage: Usage = field(default=Usage(), compare=False)
+    confirms: int | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is one of the trials wanted: it neither trains another one longer nor confirms one."""
+        return self.continues is None and self.confirms is None
 
     @property
     def is_finished(self) -> bool:
@@ -83,12 +100,13 @@ class TrialRecord:
 
     def rungs(self, spec: StudySpec) -> tuple[int, ...]:
         """Epochs at which it is compared with others; not those that the trial that it continues has passed."""
-        return tuple(level for level in spec.rungs(self.max_epochs) if level > self.continued_from)
+        levels = spec.rungs(self.max_epochs) if self.confirms is None else ()
+        return tuple(level for level in levels if level > self.continued_from)
 
     def as_dict(self) -> dict[str, Any]:
         """What `tuner trials --json` prints for one trial; how it was trained stays inside."""
         content = asdict(self)
-        for inside in ("checkpoint", "best_checkpoint", "max_epochs", "continued_from"):
+        for inside in ("checkpoint", "best_checkpoint", "max_epochs", "continued_from", "usage"):
             del content[inside]
         content["seconds"] = round(self.seconds, 3)
         return content
@@ -108,9 +126,10 @@ class Best:
 class Study:
     """A study at one moment.
 
-    trials_wanted: in all, without those that continue others.
+    trials_wanted: in all, without those that continue or confirm others.
     driver: the holder of the lease, if a living one runs the study.
     raised_max_epochs: what `resume --max-epochs` has made of the spec's number; None if nothing.
+    budget: the one that counts, the spec's or what `resume --budget` has made of it; empty: none.
     environments: what each driver ran with (`tuner.environment`), oldest first; none of the drivers from before it was
         kept.
     """
@@ -121,6 +140,7 @@ class Study:
     driver: dict[str, Any] | None
     raised_max_epochs: int | None = None
     environments: tuple[dict[str, Any], ...] = ()
+    budget: str = ""
 
     @property
     def max_epochs(self) -> int:
@@ -129,27 +149,33 @@ class Study:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many trials are in each state; all states are there."""
-        counts = Counter(trial.state for trial in self.trials)
+        """How many trials are in each state, without those that confirm others; all states are there."""
+        counts = Counter(trial.state for trial in self.trials if trial.confirms is None)
         return {state: counts[state] for state in STATES}
 
     @property
     def finished(self) -> int:
         """Trials of those wanted that are complete, pruned or failed; a finished trial is final."""
-        return sum(trial.is_finished for trial in self.trials if trial.continues is None)
+        return sum(trial.is_finished for trial in self.trials if trial.is_wanted)
 
     @property
     def state(self) -> str:
         """running, complete (all trials wanted and all that continue others are finished) or stopped; never stored."""
         if self.driver is not None:
             return "running"
-        done = self.finished >= self.trials_wanted and all(trial.is_finished for trial in self.trials)
+        searched = [trial for trial in self.trials if trial.confirms is None]
+        done = self.finished >= self.trials_wanted and all(trial.is_finished for trial in searched)
         return "complete" if done else "stopped"
 
     @property
     def best(self) -> Best | None:
         """The best score whose weights are kept; of equal ones the lowest trial number."""
         return best_of(self.trials, self.spec.direction)
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What it has spent of its budget; None without one."""
+        return Ledger(replace(self.spec, budget=self.budget), self.trials) if self.budget else None
 
     def status(self) -> dict[str, Any]:
         """What `tuner status --json` prints."""
@@ -170,24 +196,27 @@ class Study:
             "worker_seconds": round(sum(trial.seconds for trial in self.trials), 3),
             "seed": self.spec.seed,
             "warm_start": {"study": spec.warm_start, "trials": len(spec.evidence)} if spec.warm_start else None,
+            "confirmed": [one.as_dict() for one in ranking(self)],
+            "budget": ledger.status() if (ledger := self.ledger) is not None else None,
             "driver": self.driver,
         }
 
     def _rungs(self) -> list[dict[str, int]]:
-        """For each rung: trials that reported there, and how many of them were stopped there."""
+        """For each rung: trials that reported there, how many of them were stopped there, and how many wait there."""
         rungs = []
         for level in self.spec.rungs(self.max_epochs):
             compared = [trial for trial in self.trials if level in trial.rungs(self.spec)]
             arrived = sum(any(epoch == level for epoch, _ in trial.values) for trial in compared)
             stopped = sum((trial.reason or {}).get("rung") == level for trial in self.trials)
-            rungs.append({"epoch": level, "arrived": arrived, "stopped": stopped})
+            paused = sum(trial.state == "paused" and trial.values[-1][0] == level for trial in self.trials)
+            rungs.append({"epoch": level, "arrived": arrived, "stopped": stopped, "paused": paused})
         return rungs
 
 
 def best_of(trials: Iterable[TrialRecord], direction: Direction) -> Best | None:
-    """The best epoch among the trials whose weights are kept, None if there is none yet."""
+    """The best epoch among the trials of the search whose weights are kept, None if there is none yet."""
     sign = 1.0 if direction == "maximize" else -1.0
-    kept = [(trial, trial.best_checkpoint) for trial in trials if trial.best_checkpoint]
+    kept = [(trial, trial.best_checkpoint) for trial in trials if trial.best_checkpoint and trial.confirms is None]
     if not kept:
         return None
     trial, checkpoint = max(kept, key=lambda pair: (sign * pair[1]["score"], -pair[0].number))
@@ -214,7 +243,7 @@ def fold_trial(spec: StudySpec, trial: FrozenTrial, *, life: int | None) -> Tria
     discarded = trial.state in (TrialState.PRUNED, TrialState.FAIL)
     return TrialRecord(
         number=trial.number,
-        state=states[trial.state],
+        state="paused" if attributes.get("paused") and not trial.state.is_finished() else states[trial.state],
         reason=attributes.get("reason"),
         params={name: trial.params[name] for name in spec.space.dimensions if name in trial.params},
         values=values,
@@ -227,6 +256,8 @@ def fold_trial(spec: StudySpec, trial: FrozenTrial, *, life: int | None) -> Tria
         continues=attributes.get("continues"),
         continued_from=attributes.get("continued_from", 0),
         enqueued=attributes.get("enqueued", False),
+        usage=usage_of(attributes, [epoch for epoch, _ in values], spec.resources, finished=trial.state.is_finished()),
+        confirms=attributes.get("confirms"),
     )
 
 
@@ -236,28 +267,11 @@ def read_study(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, A
     Raises StoreError if Redis fails, or the journal cannot be a study's.
     """
     from tuner.store.journal import replaying
+    from tuner.store.merged import replay
 
     with replaying(spec.name):
         trials, attributes = replay(spec.name, journal)
         return fold_study(spec, trials, attributes, driver)
-
-
-def replay(name: str, journal: BaseJournalBackend) -> tuple[list[FrozenTrial], dict[str, Any]]:
-    """The trials and the attributes of study `name` as Optuna reads them; none if its driver has not written yet.
-
-    To be called within `tuner.store.journal.replaying`.
-    """
-    from optuna.storages import JournalStorage
-
-    from tuner.store.merged import MergedJournal, no_collection
-
-    with no_collection():
-        storage = JournalStorage(MergedJournal(journal))
-    try:
-        study_id = storage.get_study_id_from_name(name)
-    except KeyError:
-        return [], {}
-    return storage.get_all_trials(study_id, deepcopy=False), storage.get_study_user_attrs(study_id)
 
 
 def fold_study(
@@ -272,6 +286,7 @@ def fold_study(
         trials_wanted=attributes.get(TRIALS_WANTED, spec.trials),
         driver=driver,
         raised_max_epochs=attributes.get(MAX_EPOCHS),
+        budget=newest_budget(spec.budget, attributes),
         environments=tuple(attributes[f"{ENVIRONMENT}:{number}"] for number in sorted(lives, key=int)),
     )
 

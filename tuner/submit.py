@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from tuner.errors import ClusterError, UsageError, first_line
 from tuner.nodes import STRICT_WAIT_S, can_grow, living_nodes, wait_for_gpus
+from tuner.packing import parse_trials_per_gpu
 from tuner.ray_token import token_file, use_token
 from tuner.slots import CLUSTER, THIS_MACHINE, Slots, count_slots
 from tuner.spec import Resources
@@ -30,8 +31,7 @@ def default_workers() -> int:
 def refuse_unusable(address: str | None, resources: Resources, *, strict_gpus: bool) -> None:
     """What can be refused before anything is read or started. Raises UsageError for numbers out of range and for what
     is no address, ClusterError if nobody listens there."""
-    if resources.trials_per_gpu < 1:
-        raise UsageError(f"trials-per-gpu = {resources.trials_per_gpu} is too small: it must be at least 1")
+    parse_trials_per_gpu(resources.trials_per_gpu)
     if resources.workers < 1:
         raise UsageError(f"workers = {resources.workers} is too small: it must be at least 1")
     if resources.gpus is not None and resources.gpus < 0:
@@ -81,6 +81,21 @@ def ray_cluster(
         yield slots, dashboard_url
     finally:
         ray.shutdown()
+
+
+def import_ahead(processes: int) -> None:
+    """Have so many processes import torch and all else that a trial needs, while this one imports Tune.
+
+    Ray keeps them for whoever needs a process next, and those are the first trials.
+    """
+    import ray
+
+    @ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
+    def ahead() -> None:
+        import tuner.worker  # noqa: F401
+
+    for _ in range(processes):
+        ahead.remote()
 
 
 def _slots(resources: Resources, where: str, *, grows: bool, strict_gpus: bool, timeout_s: float) -> Slots:

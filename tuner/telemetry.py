@@ -90,7 +90,9 @@ class SearchMetrics:
             self.trial_changed(trial)
 
     def trial_changed(self, trial: TrialRecord) -> None:
-        """Take in a trial's newest record."""
+        """Take in a trial's newest record, if it is one of the search and confirms no other."""
+        if trial.confirms is not None:
+            return
         before = self._states.get(trial.number)
         if trial.state != before:
             self._states[trial.number] = trial.state

@@ -7,13 +7,19 @@ from typing import Any
 
 from tuner.progress import describe_end, format_seconds, format_value
 from tuner.report.record import Epoch, StudyDetail, TrialDetail
+from tuner.training.objectives import format_scores
 from tuner.training.remarks import plural
 
 WIDTH, HEIGHT = 60, 10
 """Of the curve, in characters without its axes."""
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-_STATES = {"queued": "waits for a worker", "running": "still running", "complete": "trained to the end"}
+_STATES = {
+    "queued": "waits for a worker",
+    "running": "still running",
+    "paused": "waits at its rung to be among the best",
+    "complete": "trained to the end",
+}
 
 
 def as_dict(detail: StudyDetail, number: int) -> dict[str, Any]:
@@ -33,6 +39,7 @@ def as_dict(detail: StudyDetail, number: int) -> dict[str, Any]:
                 "score": epoch.score,
                 "train_loss": epoch.train_loss,
                 "val_loss": epoch.val_loss,
+                **epoch.scores,
                 "seconds": epoch.seconds,
                 "worker": epoch.worker,
                 "attempt": epoch.attempt,
@@ -54,8 +61,13 @@ def lines(detail: StudyDetail, number: int) -> list[str]:
         is_best = detail.study.best is not None and detail.study.best.trial == number
         of_study = ", the best of the study" if is_best else ""
         shown.append(f"best {spec.metric} {best.score:.4f} at epoch {best.epoch}{of_study}")
+        others = {name: value for name, value in best.scores.items() if name != spec.metric}
+        if others:
+            shown.append(f"with {format_scores(others)}")
     if record.continues is not None:
         shown.append(f"goes on with trial {record.continues} after epoch {record.continued_from}")
+    if record.confirms is not None:
+        shown.append(f"confirms trial {record.confirms}: the same configuration with another seed")
     shown += ["", *_parameters(trial, detail), *_curve(trial, detail), *_places(trial)]
     for line in trial.restarts:
         shown.append(f"went back: {line}")

@@ -40,7 +40,7 @@ def warm_started(spec: StudySpec, earlier: Study) -> tuple[StudySpec, list[str]]
     same_network = earlier.spec.space.model == spec.space.model
     left_out: Counter[str] = Counter()
     found = []
-    for trial in earlier.trials:
+    for trial in (trial for trial in earlier.trials if trial.confirms is None):
         evidence = _evidence(trial, earlier, spec, comparable=same_data and same_network)
         if isinstance(evidence, str):
             left_out[evidence] += 1

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tuner.training.data import TrainingData
     from tuner.training.epoch import EpochReport
     from tuner.training.loop import TrialTrainer
+    from tuner.training.memory import GpuMeter
     from tuner.training.networks import Architecture
 
 # A checkpoint is written at each rung, at the end, after this many seconds of training at the latest, and earlier
@@ -66,6 +67,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._data: TrainingData | None = None
         self._network: Architecture | None = None
         self._trainer: TrialTrainer | None = None
+        self._meter: GpuMeter | None = None
         self._assign(config)
         self._slot = self._assignment.slot
         self._metrics = WorkerMetrics(self._spec.name, self._slot)
@@ -100,12 +102,13 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         """Train and validate one epoch: {"report": Report or Failure, "slot": of this process}.
 
         A trial that runs out of memory is rebuilt once, from its newest checkpoint, with micro-batches; its next report
-        may then be of an epoch that was reported before.
+        may then be of an epoch that was reported before. Not one that shares its GPU: it is to get a larger part.
         """
         if self._idle_since_s is not None:
             self._metrics.waited(time.perf_counter() - self._idle_since_s)
         outcome = self._try_epoch()
-        if isinstance(outcome, Failure) and outcome.kind == "out_of_memory" and self._take_micro_batches():
+        out_of_memory = isinstance(outcome, Failure) and outcome.kind == "out_of_memory"
+        if out_of_memory and self._assignment.part == 1 and self._take_micro_batches():
             outcome = self._try_epoch()
         self._idle_since_s = time.perf_counter()
         return {"report": outcome, "slot": self._slot}
@@ -114,14 +117,14 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         from torch import cuda
 
         from tuner.training.epoch import Diverged
+        from tuner.training.memory import ran_out_of_memory
 
         try:
             return self._epoch()
         except Exception as error:
             if isinstance(error, Diverged):
                 failure = Failure("diverged", str(error))
-            # torch has no class of its own for memory that runs out on the CPU.
-            elif isinstance(error, cuda.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+            elif ran_out_of_memory(error):
                 failure = Failure("out_of_memory", first_line(error))
             elif isinstance(error, TunerError):
                 failure = Failure("error", str(error))
@@ -157,7 +160,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def _epoch(self) -> Report:
         trainer = self._trainer or self._begin()
         result = self._train(trainer)
-        self._metrics.epoch(images=result.images, seconds=result.seconds, gpu_memory_bytes=self._gpu_memory_bytes())
+        held_bytes = self._meter.peak_bytes() if self._meter else None
+        self._metrics.epoch(images=result.images, seconds=result.seconds, gpu_memory_bytes=held_bytes)
         self._unsaved_s += result.seconds
         saved, save_error = None, ""
         if result.waited or self._save_is_due(result.epoch):
@@ -179,6 +183,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             micro_batch=self._micro_batch or 0,
             save_error=save_error,
             waited=result.waited,
+            memory=self._meter.news() if self._meter else None,
+            scores=result.scores,
         )
 
     def _train(self, trainer: TrialTrainer) -> EpochReport:
@@ -189,22 +195,13 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
         return traced_epoch(trainer, self._trace)
 
-    def _gpu_memory_bytes(self) -> int | None:
-        """The most that torch held on the GPU since the last call, tensors or not: it is what runs out."""
-        import torch
-
-        if not self._gpu:
-            return None
-        held = torch.cuda.max_memory_reserved()
-        torch.cuda.reset_peak_memory_stats()
-        return held
-
     def _begin(self) -> TrialTrainer:
         """The first step of an attempt: data on the device, network, and the checkpoint to go on from."""
         import torch
 
         from tuner.training.data import load_training_data
         from tuner.training.loop import TrialTrainer
+        from tuner.training.memory import open_meter
         from tuner.training.networks import open_network
 
         # Without a reservation a GPU may be visible all the same; it is somebody else's.
@@ -221,6 +218,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 keep_freed_memory()
             device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
             self._name = f"{socket.gethostname()}:{os.getpid()} ({device_name})"
+            self._meter = open_meter(gpu=self._gpu)
             self._data = load_training_data(self._spec.data, self._cache, device)
             if self._data.info.fingerprint != self._spec.data_fingerprint:
                 raise TunerError(
@@ -229,6 +227,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 )
         if self._network is None:
             self._network = open_network(self._spec.model, model_folder(self._spec.storage, self._spec.name))
+        if self._meter is not None:
+            self._meter.begin(self._assignment.part)
         trainer = TrialTrainer(
             self._hyperparameters(),
             self._data,
@@ -239,6 +239,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             micro_batch=self._micro_batch,
             network=self._network,
             params=self._spec.all_params(self._assignment.params),
+            score=self._spec.metric,
         )
         self._restore(trainer)
         self._trainer = trainer

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
+from simulate import Attempt
 
 from tuner.exchange import Report
 from tuner.search import new_search
 from tuner.space import Space
 from tuner.spec import StudySpec
 from tuner.store.journal import MemoryJournal
+from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.training.dataspec import DataSpec
 
 _ENDLESS = 1_000_000  # trials: the simulator's budget ends a search
@@ -25,21 +28,27 @@ class TunerEngine:
 
     def __init__(self, spec: StudySpec) -> None:
         self._searcher, self._scheduler = new_search(spec, MemoryJournal())
+        self._pauses = spec.asha == "promote"
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        return dict(self._searcher.suggest(trial_id)["params"])
+    def suggest(self, attempt_id: str) -> Attempt:
+        suggestion = self._searcher.suggest(attempt_id)
+        return Attempt(suggestion["number"], suggestion["params"], suggestion["start_epoch"])
 
-    def report(self, trial_id: str, epoch: int, score: float, seconds: float) -> bool:
-        report = Report(epoch=epoch, score=score, seconds=seconds)
-        trial = SimpleNamespace(trial_id=trial_id, error_file=None)
-        return bool(self._scheduler.on_trial_result(None, trial, {"report": report}) == TrialScheduler.CONTINUE)
+    def report(self, attempt_id: str, epoch: int, score: float, seconds: float) -> Literal["on", "stop", "pause"]:
+        # As at a rung of a real one. Where it is written to is of no interest: nothing is ever read.
+        saved = CheckpointRef("/nowhere", "", epoch, score)
+        report = Report(epoch=epoch, score=score, seconds=seconds, checkpoint=saved if self._pauses else None)
+        trial = SimpleNamespace(trial_id=attempt_id, error_file=None)
+        if self._scheduler.on_trial_result(None, trial, {"report": report}) == TrialScheduler.CONTINUE:
+            return "on"
+        return "pause" if self._pauses else "stop"
 
-    def ended(self, trial_id: str) -> None:
-        self._searcher.on_trial_complete(trial_id, result={})
+    def ended(self, attempt_id: str) -> None:
+        self._searcher.on_trial_complete(attempt_id, result={})
 
 
 def new_spec(
-    space: Space, *, sampler: str, max_epochs: int, grace_period: int, reduction_factor: int, seed: int
+    space: Space, *, sampler: str, max_epochs: int, grace_period: int, reduction_factor: int, seed: int, asha: str
 ) -> StudySpec:
     """A spec for the simulator; its data set is never opened."""
     return StudySpec(
@@ -53,6 +62,7 @@ def new_spec(
         reduction_factor=reduction_factor,
         seed=seed,
         sampler=sampler,
+        asha=asha,
     )
 
 
@@ -63,22 +73,24 @@ class StockEngine:
         self._searcher = OptunaSearch(distributions, metric="score", mode="max", seed=seed)
         self._scheduler = AsyncHyperBandScheduler(metric="score", mode="max", max_t=max_epochs)
         self._last: dict[str, dict[str, Any]] = {}
+        self._begun = itertools.count()
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
+    def suggest(self, trial_id: str) -> Attempt:
         suggestion = self._searcher.suggest(trial_id)
         # It draws among its one bracket from NumPy's global generator.
         np.random.seed(0)
         self._scheduler.on_trial_add(None, _trial(trial_id))
-        return dict(suggestion)
+        return Attempt(next(self._begun), dict(suggestion))
 
-    def report(self, trial_id: str, epoch: int, score: float, seconds: float) -> bool:
+    def report(self, trial_id: str, epoch: int, score: float, seconds: float) -> Literal["on", "stop", "pause"]:
         result = {"score": score, "training_iteration": epoch, "time_total_s": seconds * epoch, "trial_id": trial_id}
         self._last[trial_id] = result
         decision = self._scheduler.on_trial_result(None, _trial(trial_id), result)
         # Tune tells its searcher of a report only if the trial goes on (2.60, `_process_trial_result`).
         if decision == TrialScheduler.CONTINUE:
             self._searcher.on_trial_result(trial_id, result)
-        return bool(decision == TrialScheduler.CONTINUE)
+            return "on"
+        return "stop"
 
     def ended(self, trial_id: str) -> None:
         result = self._last.pop(trial_id)

@@ -10,7 +10,7 @@ from engines import StockEngine, TunerEngine, new_spec
 from simulate import Engine, simulate
 from tasks import TASKS
 
-from tuner.asha import default_grace_period
+from tuner.asha import REDUCTION_FACTOR, default_grace_period
 
 # Full trainings of the median configuration that each worker has time for, and the shares of it that are looked at.
 BUDGETS = {1: 24.0, 8: 6.0, 32: 3.0}
@@ -21,20 +21,21 @@ SHARES = (0.25, 0.5, 1.0)
 class Method:
     """sampler: of this project, or "stock": Ray Tune's OptunaSearch with its ASHAScheduler.
 
-    grace_factor: on the default grace period, a twelfth of the epochs. full: every trial is trained to the end.
+    grace_period: in epochs; None is the default. full: every trial is trained to the end. asha: "stop" or "promote".
     """
 
     sampler: str
-    grace_factor: int = 1
+    grace_period: int | None = None
     full: bool = False
-    reduction_factor: int = 4
+    reduction_factor: int = REDUCTION_FACTOR
+    asha: str = "stop"
 
     def engine(self, task: str, seed: int) -> Engine:
         """A search that begins."""
         space, max_epochs = TASKS[task].space(), TASKS[task].max_epochs
         if self.sampler == "stock":
             return StockEngine(space.distributions(), max_epochs=max_epochs, seed=seed)
-        grace = max_epochs if self.full else self.grace_factor * default_grace_period(max_epochs)
+        grace = max_epochs if self.full else self.grace_period or default_grace_period(max_epochs)
         spec = new_spec(
             space,
             sampler=self.sampler,
@@ -42,23 +43,24 @@ class Method:
             grace_period=grace,
             reduction_factor=self.reduction_factor,
             seed=seed,
+            asha=self.asha,
         )
         return TunerEngine(spec)
 
 
+_SAMPLERS = ("tpe", "mfgp")
 METHODS = {
-    "tpe": Method("tpe"),
-    "mfgp": Method("mfgp"),
-    "random": Method("random"),
+    **{sampler: Method(sampler) for sampler in (*_SAMPLERS, "random")},
     "random-full": Method("random", full=True),
     "stock": Method("stock"),
-    "tpe-eta3": Method("tpe", reduction_factor=3),
-    "mfgp-eta3": Method("mfgp", reduction_factor=3),
-    "mfgp-eta2": Method("mfgp", reduction_factor=2),
-    "mfgp-grace2x": Method("mfgp", grace_factor=2),
-    "tpe-grace2x": Method("tpe", grace_factor=2),
-    "random-eta3": Method("random", reduction_factor=3),
-    "random-eta2": Method("random", reduction_factor=2),
+    **{f"{sampler}-promote": Method(sampler, asha="promote") for sampler in (*_SAMPLERS, "random")},
+    **{f"{sampler}-eta{eta}": Method(sampler, reduction_factor=eta) for sampler in _SAMPLERS for eta in (2, 4)},
+    **{f"{sampler}-grace1": Method(sampler, grace_period=1) for sampler in _SAMPLERS},
+    **{
+        f"{sampler}-grace1-eta{eta}": Method(sampler, grace_period=1, reduction_factor=eta)
+        for sampler in _SAMPLERS
+        for eta in (2, 4)
+    },
 }
 
 

@@ -6,7 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -21,17 +21,26 @@ class World(Protocol):
         """Of the configuration; lower is better."""
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What a free worker is to train: a new trial, or one that was paused, after its `start_epoch`."""
+
+    number: int
+    params: dict[str, Any]
+    start_epoch: int = 0
+
+
 class Engine(Protocol):
     """A search method."""
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """The configuration of a new trial."""
+    def suggest(self, attempt_id: str) -> Attempt:
+        """What to train next."""
 
-    def report(self, trial_id: str, epoch: int, score: float, seconds: float) -> bool:
-        """One epoch of it (1-based); True if it goes on."""
+    def report(self, attempt_id: str, epoch: int, score: float, seconds: float) -> Literal["on", "stop", "pause"]:
+        """One epoch of it (1-based), and what becomes of the trial."""
 
-    def ended(self, trial_id: str) -> None:
-        """It is over, by `report`'s answer."""
+    def ended(self, attempt_id: str) -> None:
+        """The attempt is over, by `report`'s answer."""
 
 
 @dataclass(frozen=True)
@@ -67,47 +76,47 @@ def simulate(engine: Engine, world: World, *, workers: int, seed: int, budget_s:
 
     Handed over is the trial with the best score so far that was not stopped early: of those the weights are kept.
     """
-    numbers: Callable[[], int] = itertools.count().__next__
+    attempts: Callable[[], int] = itertools.count().__next__
     tickets = itertools.count()
-    events: list[tuple[float, int, _Trial, int]] = []
+    events: list[tuple[float, int, str, _Trial, int]] = []
+    trials: dict[int, _Trial] = {}
     standing: dict[int, _Trial] = {}
     steps: list[Step] = []
     log: list[tuple[float, int, int, float]] = []
-    begun = 0
 
     def begin(now_s: float) -> None:
-        nonlocal begun
-        number = numbers()
-        params = engine.suggest(f"trial-{number}")
-        scores, seconds = world.train(params, seed * 1_000_003 + number)
-        begun += 1
-        trial = _Trial(number, params, [float(score) for score in scores], seconds)
-        heapq.heappush(events, (now_s + seconds, next(tickets), trial, 1))
+        attempt_id = f"attempt-{attempts()}"
+        attempt = engine.suggest(attempt_id)
+        if attempt.number not in trials:
+            scores, seconds = world.train(attempt.params, seed * 1_000_003 + attempt.number)
+            trials[attempt.number] = _Trial(attempt.number, attempt.params, [float(score) for score in scores], seconds)
+        trial = trials[attempt.number]
+        heapq.heappush(events, (now_s + trial.seconds, next(tickets), attempt_id, trial, attempt.start_epoch + 1))
 
     for _ in range(workers):
         begin(0.0)
     while events[0][0] <= budget_s:
-        now_s, _, trial, epoch = heapq.heappop(events)
+        now_s, _, attempt_id, trial, epoch = heapq.heappop(events)
         score = trial.scores[epoch - 1]
         log.append((now_s, trial.number, epoch, score))
-        goes_on = engine.report(f"trial-{trial.number}", epoch, score, trial.seconds)
+        becomes = engine.report(attempt_id, epoch, score, trial.seconds)
         trial.best = max(trial.best, score)
         standing[trial.number] = trial
-        if goes_on:
-            heapq.heappush(events, (now_s + trial.seconds, next(tickets), trial, epoch + 1))
+        if becomes == "on":
+            heapq.heappush(events, (now_s + trial.seconds, next(tickets), attempt_id, trial, epoch + 1))
         else:
-            if epoch < max_epochs:
+            if becomes == "stop" and epoch < max_epochs:
                 del standing[trial.number]
-            engine.ended(f"trial-{trial.number}")
+            engine.ended(attempt_id)
         if standing:
             chosen = max(standing.values(), key=lambda entry: (entry.best, -entry.number))
             regret = world.regret(chosen.params) if chosen.regret is None else chosen.regret
             chosen.regret = regret
             if not steps or steps[-1].regret != regret:
-                steps.append(Step(now_s, regret, begun))
-        if not goes_on:
+                steps.append(Step(now_s, regret, len(trials)))
+        if becomes != "on":
             begin(now_s)
-    return Result(steps, begun, len(log), log)
+    return Result(steps, len(trials), len(log), log)
 
 
 @dataclass

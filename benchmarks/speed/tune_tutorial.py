@@ -91,7 +91,7 @@ def main() -> None:
     rungs = {
         "max_t": plan["max_epochs"],
         "grace_period": asha.default_grace_period(plan["max_epochs"]),
-        "reduction_factor": 4,
+        "reduction_factor": asha.REDUCTION_FACTOR,
     }
     tune.Tuner(
         tune.with_resources(tune.with_parameters(train, plan=plan), {"cpu": 1}),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ import torch
 from tests.faults.by_hand import SPACE, Life, digits_spec
 from tuner import worker
 from tuner.exchange import Failure, Report
+from tuner.packing import CONTEXT_BYTES, Memory
+from tuner.search.packing import Packing
 from tuner.store.journal import MemoryJournal
-from tuner.training import loop, models
+from tuner.training import loop, memory, models
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 MESSAGE = "CUDA out of memory. Tried to allocate 9 GiB"
@@ -62,6 +65,70 @@ def test_a_trial_too_large_for_the_device_is_trained_in_quarters_of_its_batch_an
     assert attributes["restarts"] == [
         "out of memory with batches of 64 (now in parts of 16): began at epoch 1 again",
     ]
+
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def meter(monkeypatch):
+    """A GPU of 16 GiB that this process seems to have: it holds 1 GiB before a trial, then `meter.peaks` in turn."""
+
+    said = SimpleNamespace(limits=[], peaks=[])
+
+    class Meter(memory.GpuMeter):
+        def _size_bytes(self):
+            return 16 * GIB
+
+        def _start_anew(self, limit_bytes):
+            said.limits.append(limit_bytes)
+            return GIB
+
+        def _peak_since_last(self):
+            return said.peaks.pop(0)
+
+    monkeypatch.setattr(memory, "open_meter", lambda *, gpu: Meter())
+    return said
+
+
+def test_a_trial_says_what_it_holds_on_its_gpu_when_that_has_grown(cache, tmp_path, meter):
+    meter.peaks = [3 * GIB, 2 * GIB, 4 * GIB, 4 * GIB]
+    life = Life(digits_spec(tmp_path, cache), cache, MemoryJournal())
+    told = [Memory(3 * GIB, GIB, 16 * GIB), None, Memory(4 * GIB, GIB, 16 * GIB), None]
+    assert [report.memory for report in life.train()] == told
+    assert life.attributes()["report:3"]["memory"] == {"peak": 4 * GIB, "resident": GIB, "total": 16 * GIB}
+    assert meter.limits == [None], "a GPU of its own"
+
+
+def test_a_trial_that_is_too_large_for_its_part_of_a_gpu_gets_a_larger_one_and_no_micro_batches(
+    cache, tmp_path, device, meter
+):
+    meter.peaks = [2 * GIB] * 9
+    life = Life(digits_spec(tmp_path, cache, trials=2), cache, MemoryJournal())
+    life.record.packing = Packing(0.25)
+    life.launch()
+    life.step()
+    assert life.launch().part == 0.25
+    device.limit = 20
+    assert life.step() == Failure("out_of_memory", MESSAGE)
+    device.limit = 10**9
+    assert life.train()[-1].micro_batch == 0
+    assert (life.trial(1).state, life.trial(1).attempt) == ("complete", 2)
+    assert meter.limits == [None, 4 * GIB - CONTEXT_BYTES, 8 * GIB - CONTEXT_BYTES]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_that"),
+    [
+        (torch.OutOfMemoryError(MESSAGE), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+    ],
+)
+def test_memory_that_runs_out_is_known_by_what_torch_says(error, is_that):
+    assert memory.ran_out_of_memory(error) == is_that
 
 
 def test_whole_batches_are_not_mentioned(cache, tmp_path, device):

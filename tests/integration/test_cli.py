@@ -49,11 +49,11 @@ def test_status_json_has_the_documented_keys(tuner, first):
         "digits",
         None,
     )
-    assert set(status["trials"]) == {"queued", "running", "complete", "pruned", "failed"}
+    assert set(status["trials"]) == {"queued", "running", "paused", "complete", "pruned", "failed"}
     assert sum(status["trials"].values()) == 6
     assert set(status["best"]) == {"trial", "epoch", "value", "params"}
     first_rung, second_rung = status["rungs"]
-    assert (first_rung["epoch"], first_rung["arrived"], second_rung["epoch"]) == (1, 6, 4)
+    assert (first_rung["epoch"], first_rung["arrived"], second_rung["epoch"]) == (2, 6, 6)
     assert second_rung["arrived"] == 6 - first_rung["stopped"]
     assert "best: val_accuracy" in tuner("status", "first")
 
@@ -193,7 +193,7 @@ def test_spaces_are_listed_shown_and_checked(tuner):
 def test_a_dry_run_tells_the_rungs_and_the_time_and_leaves_nothing_behind(tuner):
     printed = tuner("search", "digits", "--gpus", "0", "--trials", "16", "--max-epochs", "8", "--dry-run")
     assert "one epoch of the median configuration takes" in printed
-    assert "\n1          16 of 16\n" in printed
+    assert "\n2          16 of 16\n" in printed
     assert "(without early stopping 128)" in printed
     assert not list((tuner.home / "checkpoints").glob("dry-run-*"))
 

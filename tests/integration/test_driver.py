@@ -16,11 +16,14 @@ import pytest
 from tests.factories import new_spec
 from tests.replay import Watcher, check_decisions, read_ledger
 from tests.trainables import FourTogether, Misfortunes, Scripted, Slow, scripted_score
+from tuner.attach import Follower
 from tuner.errors import LeaseHeld, LeaseLost
 from tuner.launch import load_study
 from tuner.search import driver
-from tuner.spec import Resources
+from tuner.search.audit import audit
+from tuner.spec import Resources, StudySpec
 from tuner.store import catalog, lease
+from tuner.store.journal import RedisJournal
 from tuner.store.keys import StudyKeys
 from tuner.submit import ray_cluster
 
@@ -62,6 +65,17 @@ def test_every_epoch_that_was_trained_is_in_the_study_and_nothing_else(start, re
     assert [run["packages"].keys() >= {"ray", "torch"} for run in study.environments] == [True]
     check_decisions(redis_client, study)
     assert lease.holder(redis_client, "test") is None
+
+
+def test_trials_that_pause_at_a_rung_are_promoted_and_the_search_ends_when_nobody_can_be(start, redis_client):
+    study, _, ledger = start(trials=12, asha="promote")
+    assert study.state == "complete"
+    assert study.counts["complete"] >= 1
+    assert [rung["paused"] for rung in study.status()["rungs"]] == [0, 0]
+    promoted = [trial for trial in study.trials if trial.attempt > 1]
+    assert {trial.number for trial in promoted} == {number for number, _, epoch, _ in ledger if epoch == 2}
+    found = audit(study.spec, RedisJournal(redis_client, "test"))
+    assert (found.differences, found.decisions) == ([], 12 + sum(trial.attempt - 1 for trial in promoted))
 
 
 def test_four_slots_keep_four_workers_busy_and_warm(start):
@@ -115,6 +129,32 @@ def test_a_time_budget_ends_the_run_and_keeps_everything(start):
     assert study.state == "stopped"
     assert study.counts["running"] == 0
     assert study.finished < 1000
+
+
+def test_a_budget_ends_the_search_is_counted_over_a_resume_and_changes_no_decision(start, redis_client):
+    first, stop, ledger = start(Slow, trials=1000, budget="0.006cpuh")
+    assert stop.why.startswith("the budget of 0.006 CPU-hours is used up: ")
+    assert (first.state, first.counts["running"]) == ("stopped", 0)
+    assert first.ledger.spent_h > 0.003
+    assert len(first.trials) < 100
+    check_decisions(redis_client, first)
+
+    # On a busy machine the start of four processes alone may take more than what it was.
+    budget = f"{first.ledger.spent_h + 0.006:.4f}cpuh"
+    study, stop, rows = start(Slow, trials=1000, budget=budget)
+    assert "CPU-hours is used up: " in stop.why
+    assert study.ledger.spent_h > first.ledger.spent_h
+    finished = {trial.number for trial in first.trials if trial.is_finished}
+    assert {number for number, *_ in rows[len(ledger) :]} & finished == set()
+    check_decisions(redis_client, study)
+    # What others read, later or meanwhile, is the same.
+    spec = StudySpec.from_json(catalog.read_spec(redis_client, "test"))
+    assert spec.budget == "0.006cpuh"
+    follower = Follower(redis_client, spec)
+    follower.poll()
+    for told in (load_study(redis_client, "test"), follower.study):
+        assert (told.budget, told.ledger.spent_h) == (budget, study.ledger.spent_h)
+    assert audit(spec, RedisJournal(redis_client, "test")).differences == []
 
 
 def test_a_second_driver_is_refused_while_the_first_lives(start, redis_client):

@@ -15,6 +15,7 @@ from tuner.retention import study_folder, trial_folder
 from tuner.training import loop
 from tuner.training.cache import describe
 from tuner.training.dataspec import DataSpec
+from tuner.training.objectives import OBJECTIVES
 from tuner.training.schedule import learning_rate
 from tuner.worker import Worker
 
@@ -59,6 +60,15 @@ def test_a_trial_is_trained_epoch_by_epoch_and_saved_at_rungs_and_at_the_end(new
     assert Path(reports[3].best.path).parent == trial_folder(str(tmp_path), "test", 0) / "attempt-1"
     assert reports[3].best.score == max(report.score for report in reports)
     assert 0.5 < reports[3].score <= 1.0
+
+
+def test_the_score_is_the_one_that_the_study_is_for_and_the_others_are_told_too(new_worker):
+    worker = new_worker(metric="val_loss", space=new_space(constants={**SPACE.constants, "class_weight": "balanced"}))
+    reports = [step(worker) for _ in range(4)]
+    assert [report.score for report in reports] == [report.val_loss for report in reports]
+    assert reports[3].best.score == min(report.score for report in reports)
+    assert {*OBJECTIVES, "train_loss", "seconds", "worker"} == {*reports[3].details()}
+    assert reports[3].scores["val_accuracy"] > 0.5
 
 
 def test_an_epoch_that_ends_the_trial_early_says_so_and_is_saved(new_worker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -176,8 +177,16 @@ def test_values_that_trials_do_not_have_stand_at_the_foot_of_their_axis():
 
 def test_lower_scores_are_better_where_they_are_minimised():
     trials = [complete(number, 3.0 / (number + 1)) for number in range(12)]
-    detail = detail_of(*trials, metric="val_loss", direction="minimize")
+    detail = detail_of(*trials, metric="val_loss")
     assert "trial 11 trial 10 trial 9" in read(detail).text
+
+
+def test_the_best_trials_have_their_other_scores_beside_the_one_that_was_searched_for():
+    trial = complete(0, 0.5, 0.75)
+    best = dataclasses.replace(trial.epochs[1], scores={"val_accuracy": 0.875, "val_balanced_accuracy": 0.75})
+    trial = dataclasses.replace(trial, epochs=(trial.epochs[0], best))
+    text = read(detail_of(trial, metric="val_balanced_accuracy")).text
+    assert "validation balanced accuracy 0.7500 validation accuracy 0.8750 at epoch 2" in text
 
 
 def test_nothing_in_the_data_becomes_markup():

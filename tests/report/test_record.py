@@ -90,3 +90,15 @@ def test_a_worker_is_busy_while_it_trains_and_idle_between_two_trials():
         assert busy_s == pytest.approx(sum(one.end_s - one.start_s for one in mine))
     trained = sum(one.last - one.first + 1 for mine in by_worker.values() for one in mine)
     assert trained == sum(len(trial.epochs) for trial in detail.trials)
+
+
+def test_an_epoch_has_all_scores_that_its_worker_told_the_one_searched_for_exactly():
+    spec, journal = new_spec(trials=1, max_epochs=2, grace_period=5, metric="val_macro_f1"), MemoryJournal()
+    record = StudyRecord(spec, journal)
+    assignment = record.next_assignment()
+    scores = {"val_accuracy": 2 / 3, "val_balanced_accuracy": 0.5, "val_macro_f1": 1 / 3, "val_loss": 0.75}
+    record.report(assignment, Report(epoch=1, score=1 / 3, val_loss=0.75, scores=scores))
+    record.report(assignment, Report(epoch=2, score=0.25, val_loss=0.5))  # as workers told before there were others
+    first, second = read_detail(spec, journal, None).trials[0].epochs
+    assert first.scores == {**scores, "val_accuracy": 0.666667}
+    assert second.scores == {"val_macro_f1": 0.25, "val_loss": 0.5}

@@ -81,8 +81,8 @@ def test_they_are_not_counted_among_the_trials_wanted(journal):
     assert (study.state, study.finished) == ("complete", 5)
     assert study.status()["max_epochs"] == 10
     assert study.status()["rungs"] == [
-        {"epoch": 3, "arrived": 1, "stopped": 0},
-        {"epoch": 9, "arrived": 3, "stopped": 2},
+        {"epoch": 3, "arrived": 1, "stopped": 0, "paused": 0},
+        {"epoch": 9, "arrived": 3, "stopped": 2, "paused": 0},
     ]
 
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.factories import LR, NORM, WIDTH, new_space, new_spec, new_trial
+from tests.search.runs import run
 from tuner.exchange import Report
 from tuner.search.record import StudyRecord
 from tuner.spec import StudySpec
@@ -16,22 +17,6 @@ from tuner.warmstart import warm_started
 
 MOMENTUM = {"type": "float", "low": 0.5, "high": 0.99, "log": False, "step": None, "only_if": {"norm": ["batch"]}}
 CONDITIONAL = new_space(dimensions={"momentum": MOMENTUM, "lr": LR, "width": WIDTH, "norm": NORM})
-
-
-def score(number, epoch):
-    return ((number * 7919 + 13) % 101) / 101 + epoch / 1000
-
-
-def run(record, trials):
-    """Runs so many trials to their end; their parameters."""
-    params = []
-    for _ in range(trials):
-        assignment = record.next_assignment()
-        params.append(assignment.params)
-        for epoch in range(1, 10):
-            if not record.report(assignment, Report(epoch, score(assignment.number, epoch), 1.0, "here:1")):
-                break
-    return params
 
 
 def run_in_parts(spec, *parts):

@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.factories import new_space, new_spec
+from tests.search.runs import run
 from tuner.errors import LeaseLost, StoreError
 from tuner.exchange import Failure, Report
 from tuner.search.record import StudyRecord
@@ -122,7 +123,7 @@ def test_the_first_trial_is_the_first_configuration_of_the_space_and_the_others_
 
 
 def test_when_lower_is_better_the_complete_value_is_the_lowest():
-    record = new_record(max_epochs=2, grace_period=2, direction="minimize")
+    record = new_record(max_epochs=2, grace_period=2, metric="val_loss")
     assignment = record.next_assignment()
     record.report(assignment, report(1, 0.2))
     record.report(assignment, report(2, 0.4))
@@ -249,19 +250,6 @@ def test_a_rebuilt_record_has_the_same_rungs_counts_and_trials_in_flight():
 
 
 def test_a_search_interrupted_at_any_point_suggests_what_the_uninterrupted_one_does():
-    def scores(number, epoch):
-        return ((number * 7919 + 13) % 101) / 101 + epoch / 1000
-
-    def run(record, trials):
-        params = []
-        for _ in range(trials):
-            assignment = record.next_assignment()
-            params.append(assignment.params)
-            for epoch in range(1, 10):
-                if not record.report(assignment, report(epoch, scores(assignment.number, epoch))):
-                    break
-        return params
-
     whole = run(new_record(trials=16), 16)
     journal = MemoryJournal()
     parts = [params for trials in (5, 8, 3) for params in run(new_record(journal, trials=16), trials)]
@@ -416,5 +404,5 @@ def test_the_best_is_the_best_epoch_whose_weights_are_kept():
     study = read_study(new_spec(trials=2), journal, None)
     assert (study.best.trial, study.best.epoch, study.best.value) == (0, 2, 0.9)
     assert study.state == "complete"
-    assert study.status()["trials"] == {"queued": 0, "running": 0, "complete": 1, "pruned": 1, "failed": 0}
+    assert study.status()["trials"] == {"queued": 0, "running": 0, "paused": 0, "complete": 1, "pruned": 1, "failed": 0}
     assert study.status()["worker_seconds"] == 4.0

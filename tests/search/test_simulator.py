@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.factories import new_space
+from tests.imports import BENCHMARKS, importing_from
 
-ROOT = Path(__file__).parent.parent.parent / "benchmarks" / "search_quality"
 MAX_EPOCHS = 9
 
 
 @pytest.fixture(scope="module")
 def bench():
     """The modules of the benchmark, which are no package."""
-    sys.path.insert(0, str(ROOT))
-    try:
+    with importing_from(BENCHMARKS / "search_quality"):
         import bench as report
         import curves
         import engines
         import methods
         import simulate
-    finally:
-        sys.path.remove(str(ROOT))
     return SimpleNamespace(report=report, curves=curves, engines=engines, methods=methods, simulate=simulate)
 
 
@@ -43,9 +38,15 @@ class ToyWorld:
         return 100 * abs(np.log10(params["lr"] / 0.03))
 
 
-def search(bench, sampler, workers, seed=0, grace=1, budget_s=120.0):
+def search(bench, sampler, workers, seed=0, grace=1, budget_s=120.0, asha="stop"):
     spec = bench.engines.new_spec(
-        new_space(), sampler=sampler, max_epochs=MAX_EPOCHS, grace_period=grace, reduction_factor=3, seed=seed
+        new_space(),
+        sampler=sampler,
+        max_epochs=MAX_EPOCHS,
+        grace_period=grace,
+        reduction_factor=3,
+        seed=seed,
+        asha=asha,
     )
     engine = bench.engines.TunerEngine(spec)
     return bench.simulate.simulate(
@@ -72,6 +73,18 @@ def test_workers_train_side_by_side_without_a_pause(bench):
 
 def test_early_stopping_begins_more_trials_in_the_same_time(bench):
     assert search(bench, "random", 8).trials > 1.5 * search(bench, "random", 8, grace=MAX_EPOCHS).trials
+
+
+def test_a_paused_trial_trains_each_of_its_epochs_once_and_is_handed_over_if_it_is_the_best(bench):
+    result = search(bench, "random", 4, asha="promote")
+    trained = [(number, epoch) for _, number, epoch, _ in result.log]
+    assert len(set(trained)) == len(trained) == result.epochs
+    epochs = [[epoch for other, epoch in trained if other == number] for number in range(result.trials)]
+    assert all(passed == list(range(1, len(passed) + 1)) for passed in epochs)
+    assert {len(passed) for passed in epochs} >= {1, 3, MAX_EPOCHS}
+    # At the first rung there are no peers yet: who is handed over then waits there.
+    first_rung = [entry for entry in result.log if entry[2] == 1]
+    assert result.steps[0].seconds == first_rung[0][0]
 
 
 def test_regret_is_that_of_the_best_trial_that_was_not_stopped(bench):
@@ -112,6 +125,6 @@ def test_the_best_of_the_recorded_configurations_has_next_to_no_regret_and_the_m
 
 
 def test_the_table_of_the_page_is_that_of_the_recorded_results(bench):
-    runs = json.loads((ROOT.parent / "results" / "search_quality.json").read_text())["runs"]
-    page = (ROOT.parent.parent / "docs" / "search-quality.md").read_text()
+    runs = json.loads((BENCHMARKS / "results" / "search_quality.json").read_text())["runs"]
+    page = (BENCHMARKS.parent / "docs" / "search-quality.md").read_text()
     assert bench.report.fill(page, runs) == page

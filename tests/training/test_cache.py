@@ -36,6 +36,7 @@ def test_a_folder_is_described_by_what_was_decoded(make_folder, tmp_path: Path) 
         flip=True,
         fingerprint=info.fingerprint,
         test_source="the data set's own test/ folder",
+        train_counts=(9, 18),
     )
 
 

@@ -9,6 +9,7 @@ from tuner.errors import UsageError
 from tuner.training.cache import describe
 from tuner.training.checks import Finding, check
 from tuner.training.dataspec import DataSpec
+from tuner.training.remarks import about_balance
 
 
 @pytest.fixture
@@ -85,7 +86,18 @@ def test_unbalanced_classes_are_told_in_one_line_and_are_no_mistake(make_folder,
     (finding,) = _check(root, tmp_path)
     assert (finding.kind, finding.wrong) == ("unbalanced", False)
     assert "'cat' has 30 training pictures, 'dog' 10 (3.0 times as many)" in finding.text
-    assert describe(DataSpec(str(root), ""), tmp_path / "cache").notes == (finding.text,)
+    info = describe(DataSpec(str(root), ""), tmp_path / "cache")
+    assert (info.notes, info.train_counts) == ((), (30, 10)), "whether it matters depends on the score"
+
+
+def test_classes_are_unbalanced_from_twice_the_pictures_on_and_the_line_says_what_to_do() -> None:
+    assert about_balance(("a", "b", "c"), (199, 150, 100)) == ""
+    assert about_balance(("a", "b", "c"), (1200, 150, 600)) == (
+        "unbalanced classes: 'a' has 1,200 training pictures, 'b' 150 (8.0 times as many), and accuracy tells little "
+        "of small classes; with --objective val_balanced_accuracy all count the same in the score, --set "
+        "class_weight=balanced in training"
+    )
+    assert about_balance(("a", "b"), (20, 10), weighted=True).endswith("all count the same in the score")
 
 
 def test_too_few_pictures_and_a_test_split_without_any_are_findings_too(make_folder, tmp_path: Path) -> None:

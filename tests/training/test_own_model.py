@@ -76,7 +76,7 @@ def test_a_module_that_is_no_file_is_refused_in_one_line():
     ("source", "line"),
     [
         ("", r"--model mynet:build: mynet has no function 'build'"),
-        ("build = 3", r"--model mynet:build: build is a int, not a function"),
+        ("build = 3", r"--model mynet:build: build is of type int, not a function"),
         (
             "import nowhere_to_be",
             r"cannot be imported: ModuleNotFoundError: No module named 'nowhere_to_be' \(mynet.py, ",

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tuner.errors import DataError
-from tuner.exported_model import CONFIG_FILE, load_exported
+from tuner.export_folder import CONFIG_FILE
+from tuner.exported_model import load_exported
 from tuner.training.gradcam import grad_cam
 from tuner.training.pixels import Broken, decode_bytes
 

@@ -85,7 +85,7 @@ def _conclude_job(study: Study, job: JobRecord, dashboard_of: Callable[[JobRecor
     else:
         raise ClusterError(
             f"the driver on the cluster was killed (exit code {end.exit_code}); nothing is lost, go on with "
-            f"`{resume_command(study.spec.name, job.address)}`"
+            f"`{resume_command(study, job.address)}`"
         )
 
 

@@ -24,7 +24,7 @@ def conclude(study: Study, *, why: str, signal: int | None, elsewhere: str = "")
     typer.echo(f"study {name}: {counts or 'no trial started'}")
     if study.state != "complete":
         typer.echo(
-            f"stopped{f' ({why})' if why else ''}; nothing is lost, go on with `{resume_command(name, elsewhere)}`"
+            f"stopped{f' ({why})' if why else ''}; nothing is lost, go on with `{resume_command(study, elsewhere)}`"
         )
     if best is not None:
         where = f" on a machine that sees {study.spec.storage}" if elsewhere else ""
@@ -41,6 +41,10 @@ def no_weights(name: str) -> str:
     return f"no trial has weights to export; see why with `tuner trials {name}`"
 
 
-def resume_command(name: str, elsewhere: str) -> str:
+def resume_command(study: Study, elsewhere: str = "") -> str:
     """The command that goes on with the study, on the cluster at `elsewhere` if that is not empty."""
-    return f"tuner resume {name}{f' --address {elsewhere}' if elsewhere else ''}"
+    from tuner.ledger import is_used_up
+
+    ledger = study.ledger
+    budget = f" --budget {ledger.budget.larger()}" if ledger is not None and is_used_up(study) else ""
+    return f"tuner resume {study.spec.name}{budget}{f' --address {elsewhere}' if elsewhere else ''}"

@@ -91,6 +91,7 @@ def prepare(
     with the same times.
     """
     from tuner.training.cache import open_cached
+    from tuner.training.remarks import about_balance
 
     spec = _spec(dataset, data_dir, image_size, strict=strict_data)
     with _progress(spec) as tell:
@@ -100,8 +101,10 @@ def prepare(
         f"{len(cached.images):,} pictures of {height} x {width} x {channels} ({cached.images.nbytes / 2**20:,.0f} MiB) "
         f"are in {cached.folder}"
     )
-    for note in cached.info(spec).notes:
-        typer.echo(f"note: {note}")
+    info = cached.info(spec)
+    for note in (*info.notes, about_balance(info.classes, info.train_counts)):
+        if note:
+            typer.echo(f"note: {note}")
 
 
 @data.command()

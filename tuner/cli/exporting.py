@@ -9,7 +9,8 @@ import typer
 
 from tuner import api
 from tuner.bundle.formats import DEFAULT
-from tuner.cli.options import Name, Redis
+from tuner.cli.options import Address, Insecure, Name, Redis
+from tuner.packing import parse_trials_per_gpu
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +42,31 @@ def export_best(
             help="Points of test accuracy that files of less precision may lose; nothing is written else.",
         ),
     ] = 0.5,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Train the K best configurations anew, and export the one with the highest mean score (3 with --seeds "
+            "alone). Typed again, it goes on where it was.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="S", help="Runs of each of them, with fresh seeds (3 with --confirm alone).")
+    ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit", help="Train the winner once more, on training and validation pictures, before the test is read."
+        ),
+    ] = False,
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs to use at once for --confirm.")] = None,
+    trials_per_gpu: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Runs of --confirm that share one GPU, or auto.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs of --confirm at once on CPUs.")] = None,
     redis: Redis = None,
+    insecure: Insecure = False,
+    address: Address = None,
 ) -> None:
     """Export the best model, measured once on the test split, each file checked against PyTorch and timed."""
     study = api.load(name, redis=redis)
@@ -52,9 +77,21 @@ def export_best(
         half=half,
         quantize=quantize,
         max_drop=max_drop,
+        confirm=confirm,
+        seeds=seeds,
+        refit=refit,
+        gpus=gpus,
+        trials_per_gpu=parse_trials_per_gpu(trials_per_gpu),
+        workers=workers,
+        insecure=insecure,
+        address=address,
     )
     typer.echo(
-        f"trial {exported.trial}, epoch {exported.epoch}: {study.metric} {exported.validation_score:.4f}, "
+        f"trial {exported.trial}, epoch {exported.epoch}: {_score(study.metric, exported.validation_score)}, "
         f"test accuracy {exported.test_accuracy:.4f}, test F1 (macro) {exported.test_f1:.4f}"
     )
     typer.echo(f"exported to {exported.folder}")
+
+
+def _score(metric: str, score: float | None) -> str:
+    return "refitted, so without a validation score" if score is None else f"{metric} {score:.4f}"

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuner.cli.concluding import resume_command
 from tuner.cli.options import Json, Name, Redis, open_store
+from tuner.confirmed import ranking
 from tuner.errors import StoreError, StudyNotFound, UsageError
+from tuner.training.objectives import DEFAULT_OBJECTIVE
+from tuner.training.remarks import plural
 
 if TYPE_CHECKING:
     import redis as redis_module
@@ -44,7 +48,7 @@ def status(
     if as_json:
         _print_json(study.status())
         return
-    from tuner.progress import format_params, format_seconds
+    from tuner.progress import format_budget, format_params, format_seconds
 
     content = study.status()
     counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count) or "none yet"
@@ -57,12 +61,29 @@ def status(
     if best is not None:
         typer.echo(f"best: {study.spec.metric} {best.value:.4f}, trial {best.trial}, epoch {best.epoch}")
         typer.echo(f"      {format_params(best.params)}")
+    for line in _confirmations(study):
+        typer.echo(line)
     for rung in content["rungs"]:
         typer.echo(f"rung at epoch {rung['epoch']}: {rung['arrived']} trials arrived, {rung['stopped']} stopped there")
     spent = format_seconds(content["worker_seconds"])
     typer.echo(f"{content['epochs_trained']} epochs trained in {spent} of worker time")
+    if (ledger := study.ledger) is not None:
+        typer.echo(f"budget: {format_budget(ledger, study.trials_wanted - study.finished)}")
     if study.state == "stopped":
-        typer.echo(f"go on with `tuner resume {study.spec.name}`")
+        typer.echo(f"go on with `{resume_command(study)}`")
+
+
+def _confirmations(study: Study) -> list[str]:
+    """The trials that confirm others, which are no trials of the search, and how those stand."""
+    runs = [trial for trial in study.trials if trial.confirms is not None]
+    if not runs:
+        return []
+    over = sum(trial.is_finished for trial in runs)
+    lines = [f"confirmations: {over} of {len(runs)} runs with fresh seeds are over (`tuner export-best --confirm`)"]
+    for one in ranking(study):
+        spread = "" if one.spread is None else f", standard deviation {one.spread:.4f}"
+        lines.append(f"      trial {one.origin.number}: mean {one.mean:.4f} of {plural(len(one.runs), 'run')}{spread}")
+    return lines
 
 
 def _watched(client: redis_module.Redis, name: str | None) -> Study:
@@ -86,12 +107,15 @@ def trials(name: Name = None, as_json: Json = False, redis: Redis = None) -> Non
     from tuner.progress import describe_end, format_seconds, format_value
 
     names = list(study.spec.space.dimensions)
-    rows = [["trial", "state", "epochs", "best", "time", *names, "why it ended"]]
+    heading = "best" if study.spec.metric == DEFAULT_OBJECTIVE else f"best {study.spec.metric}"
+    rows = [["trial", "state", "epochs", heading, "time", *names, "why it ended"]]
     choose = max if study.spec.direction == "maximize" else min
     for trial in study.trials:
         best = f"{choose(score for _, score in trial.values):.4f}" if trial.values else ""
         values = [format_value(trial.params.get(key, "")) for key in names]
         number = f"{trial.number} (enqueued)" if trial.enqueued else str(trial.number)
+        if trial.confirms is not None:
+            number += f" (confirms {trial.confirms})"
         row = [number, trial.state, str(len(trial.values)), best, format_seconds(trial.seconds), *values]
         rows.append([*row, describe_end(trial)])
     _print_table(rows)
@@ -132,6 +156,8 @@ def list_studies(as_json: Json = False, redis: Redis = None) -> None:
     rows = [["study", "state", "data set", "finished", "best", "created", "by"]]
     for created_s, user, study in entries:
         best = f"{study.best.value:.4f}" if study.best else ""
+        if best and study.spec.metric != DEFAULT_OBJECTIVE:
+            best += f" {study.spec.metric}"
         created = datetime.fromtimestamp(created_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
         finished = f"{study.finished}/{study.trials_wanted}"
         rows.append([study.spec.name, study.state, study.spec.data.dataset, finished, best, created, user])
@@ -146,6 +172,7 @@ def _list_entry(created_s: float, user: str, study: Study) -> dict[str, Any]:
         "trials": study.counts,
         "trials_wanted": study.trials_wanted,
         "best_value": study.best.value if study.best else None,
+        "metric": study.spec.metric,
         "created_s": created_s,
         "user": user,
     }

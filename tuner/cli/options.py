@@ -11,6 +11,7 @@ import typer
 
 from tuner.settings import Settings, load_settings
 from tuner.store.password import REDIS_VARIABLE, SECRET_VARIABLES, with_password
+from tuner.training.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     import redis
@@ -62,6 +63,17 @@ Detach = Annotated[
         envvar="TUNER_DETACH",
         help="With --address http://...: leave the search alone as soon as it runs there.",
     ),
+]
+PerGpuText = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TUNER_TRIALS_PER_GPU",
+        metavar="N|auto",
+        help="Trials that share one GPU (default 1); auto: as many as fit, by the memory that earlier trials took.",
+    ),
+]
+PerGpuAnew = Annotated[
+    str | None, typer.Option(metavar="N|auto", help="Trials that share one GPU from now on, or auto.")
 ]
 StrictGpus = Annotated[
     bool,
@@ -128,6 +140,24 @@ TimeBudget = Annotated[
         help="Stop after this wall-clock time, such as 90s, 30m or 2h (seconds without a unit); no limit by default.",
     ),
 ]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        envvar="TUNER_BUDGET",
+        metavar="20gpuh|8cpuh|MONEY",
+        help="What the study may take in all, counted over every resume: GPU-hours, hours of CPU cores, or money with "
+        'its price, such as "50 EUR at 2.5/gpuh"; no limit by default.',
+    ),
+]
+ResumedBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="20gpuh|8cpuh|MONEY",
+        help="What the study may take from now on, in all: what it took so far is part of it.",
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -162,6 +192,25 @@ SamplerOption = Annotated[
         envvar="TUNER_SAMPLER",
         metavar="tpe|mfgp|random",
         help="What suggests configurations: Optuna's TPE, a Gaussian process over configuration and epoch, or chance.",
+    ),
+]
+AshaOption = Annotated[
+    str,
+    typer.Option(
+        "--asha",
+        envvar="TUNER_ASHA",
+        metavar="stop|promote",
+        help="At a rung, stop the trials that are not among the best so far; or pause all, and go on with the best.",
+    ),
+]
+ObjectiveOption = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        envvar="TUNER_OBJECTIVE",
+        metavar="|".join(OBJECTIVES),
+        help="What the search is for: trials and epochs are compared by it. Balanced accuracy is the mean of the "
+        "classes' recalls; the loss is minimised.",
     ),
 ]
 DryRun = Annotated[

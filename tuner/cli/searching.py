@@ -11,6 +11,8 @@ from tuner.cli.concluding import conclude
 from tuner.cli.data import DATASET_HELP, IMAGE_SIZE_HELP
 from tuner.cli.options import (
     Address,
+    AshaOption,
+    Budget,
     Detach,
     DryRun,
     Enqueue,
@@ -18,11 +20,15 @@ from tuner.cli.options import (
     Log,
     Model,
     Name,
+    ObjectiveOption,
     Overrides,
+    PerGpuAnew,
+    PerGpuText,
     Pretrained,
     Profile,
     ProgressTimeout,
     Redis,
+    ResumedBudget,
     SamplerOption,
     StrictData,
     StrictGpus,
@@ -34,11 +40,12 @@ from tuner.cli.options import (
 from tuner.cli.submitting import Options, submit_resume, submit_search
 from tuner.durations import parse_seconds
 from tuner.errors import UsageError
+from tuner.packing import parse_trials_per_gpu
 from tuner.ray_http import is_http
 from tuner.settings import absolute, load_settings
+from tuner.training.objectives import DEFAULT_OBJECTIVE
 
 _GPUS_HELP = "GPUs to use at once; 0 trains on CPUs; all that the cluster has by default."
-_PER_GPU_HELP = "Trials that share one GPU (default 1)."
 _WORKERS_HELP = "Trials at once on CPUs; torch gets cores // workers threads each (default 2, at most one a core)."
 
 
@@ -49,10 +56,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    dataset: Annotated[
-        str,
-        typer.Argument(help=DATASET_HELP),
-    ],
+    dataset: Annotated[str, typer.Argument(help=DATASET_HELP)],
     space: Annotated[
         str | None,
         typer.Option(
@@ -73,9 +77,10 @@ def search(
     ] = None,
     gpus: Annotated[int | None, typer.Option(envvar="TUNER_GPUS", min=0, help=_GPUS_HELP)] = None,
     strict_gpus: StrictGpus = False,
-    trials_per_gpu: Annotated[int, typer.Option(envvar="TUNER_TRIALS_PER_GPU", min=1, help=_PER_GPU_HELP)] = 1,
+    trials_per_gpu: PerGpuText = None,
     workers: Annotated[int | None, typer.Option(envvar="TUNER_WORKERS", min=1, help=_WORKERS_HELP)] = None,
     time_budget: TimeBudget = None,
+    budget: Budget = None,
     progress_timeout: ProgressTimeout = None,
     fixed: Annotated[
         bool,
@@ -115,10 +120,7 @@ def search(
     seed: Annotated[
         int, typer.Option(envvar="TUNER_SEED", min=0, help="Of the sampler, the split and the weights.")
     ] = 0,
-    image_size: Annotated[
-        int | None,
-        typer.Option(envvar="TUNER_IMAGE_SIZE", help=IMAGE_SIZE_HELP),
-    ] = None,
+    image_size: Annotated[int | None, typer.Option(envvar="TUNER_IMAGE_SIZE", help=IMAGE_SIZE_HELP)] = None,
     strict_data: StrictData = False,
     overrides: Overrides = None,
     enqueue: Enqueue = None,
@@ -129,7 +131,9 @@ def search(
     dry_run: DryRun = False,
     profile: Profile = False,
     sampler: SamplerOption = "tpe",
+    asha: AshaOption = "stop",
     log: Log = None,
+    objective: ObjectiveOption = DEFAULT_OBJECTIVE,
 ) -> None:
     """Search for the best CNN on a data set; everything found is kept, whatever happens."""
     from rich.console import Console
@@ -144,7 +148,9 @@ def search(
     settings = load_settings()
     request = SearchRequest(
         dataset=dataset,
-        resources=Resources(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers or default_workers()),
+        resources=Resources(
+            gpus=gpus, trials_per_gpu=parse_trials_per_gpu(trials_per_gpu) or 1, workers=workers or default_workers()
+        ),
         storage=absolute(storage, settings.storage),
         data_dir=absolute(data_dir, settings.data_dir),
         space=space,
@@ -169,7 +175,10 @@ def search(
         weights=weights,
         profile=profile,
         sampler=sampler,
+        asha=asha,
+        budget=budget or "",
         log=tuple(log or ()),
+        objective=objective,
     )
     if address is not None and is_http(address):
         if dry_run:
@@ -200,7 +209,10 @@ def search(
             "--weights": weights,
             "--profile": profile,
             "--sampler": sampler,
+            "--asha": asha,
+            "--budget": budget,
             "--log": request.log,
+            "--objective": objective,
         }
         submit_search(request, options, redis=redis, address=address, detach=detach)
         return
@@ -225,9 +237,10 @@ def resume(
     ] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs to use at once from now on.")] = None,
     strict_gpus: StrictGpus = False,
-    trials_per_gpu: Annotated[int | None, typer.Option(min=1, help="Trials that share one GPU from now on.")] = None,
+    trials_per_gpu: PerGpuAnew = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at once on CPUs from now on.")] = None,
     time_budget: TimeBudget = None,
+    budget: ResumedBudget = None,
     progress_timeout: ProgressTimeout = None,
     wait: Annotated[
         str | None, typer.Option(metavar="TIME", help="Wait so long for another driver of the study to end, e.g. 60s.")
@@ -253,6 +266,7 @@ def resume(
             "--trials-per-gpu": trials_per_gpu,
             "--workers": workers,
             "--time-budget": time_budget,
+            "--budget": budget,
             "--progress-timeout": progress_timeout,
             "--wait": wait,
             "--insecure": insecure,
@@ -275,7 +289,8 @@ def resume(
         insecure=insecure,
         strict_gpus=strict_gpus,
         wait_s=wait_s,
-        change=resources_changed(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers),
+        change=resources_changed(gpus=gpus, trials_per_gpu=parse_trials_per_gpu(trials_per_gpu), workers=workers),
+        budget=budget,
     )
     conclude(study, why=stop.why, signal=stop.signal)
 

@@ -82,10 +82,13 @@ def submit_resume(
 ) -> None:
     """Submit `tuner resume` likewise. Raises what `submit_search` raises, StudyNotFound, LeaseHeld."""
     from tuner.jobs import url_for_cluster
+    from tuner.ledger import budget_of_resume
     from tuner.ray_http import check_address, open_dashboard
     from tuner.request import job_metadata
     from tuner.spec import StudySpec
     from tuner.store import catalog, lease
+    from tuner.store.journal import RedisJournal
+    from tuner.study import read_study
 
     for option in ("--time-budget", "--progress-timeout", "--wait"):
         parse_seconds(None if options[option] is None else str(options[option]))
@@ -94,6 +97,8 @@ def submit_resume(
     client, _ = open_store(redis, insecure=insecure)
     name = name or catalog.newest(client)
     spec = StudySpec.from_json(catalog.read_spec(client, name))
+    study = read_study(spec, RedisJournal(client, name), None)
+    budget_of_resume(study, None if options["--budget"] is None else str(options["--budget"]))  # refuses it here
     if options["--wait"] is None:
         lease.refuse_if_held(client, name)
     dashboard = open_dashboard(address, insecure=insecure)

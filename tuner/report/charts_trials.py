@@ -13,7 +13,7 @@ CURVES = 1500
 
 _MANY = 150
 _APART = 0.04  # of the axis
-_FADED = {"pruned": 0.55, "failed": 0.9, "queued": 0.6, "running": 1.0, "complete": 0.9}
+_FADED = {"pruned": 0.55, "failed": 0.9, "queued": 0.6, "paused": 0.6, "running": 1.0, "complete": 0.9}
 
 
 def learning_curves(detail: StudyDetail) -> Chart:
@@ -81,25 +81,31 @@ def _curves(trials: list[TrialDetail], name: str, color: str, width: float, opac
 
 
 def survivors(detail: StudyDetail) -> Chart | None:
-    """For each rung how many trials went on and how many ASHA stopped; None if the study has no rungs."""
+    """For each rung how many trials went on, how many ASHA stopped, and how many wait; None if there are no rungs."""
     rungs = detail.study.status()["rungs"]
     if not rungs:
         return None
     counts = detail.study.counts
     names = [f"epoch {rung['epoch']}" for rung in rungs] + [f"end ({detail.study.max_epochs})"]
-    went_on = [rung["arrived"] - rung["stopped"] for rung in rungs] + [counts["complete"]]
+    went_on = [rung["arrived"] - rung["stopped"] - rung["paused"] for rung in rungs] + [counts["complete"]]
     stopped = [rung["stopped"] for rung in rungs] + [0]
+    paused = [rung["paused"] for rung in rungs] + [0]
     layout = {
         "barmode": "stack",
         "bargap": 0.35,
         "xaxis": axis(
-            "trials", rangemode="tozero", tickformat="d", dtick=1 if max(went_on) + max(stopped) < 10 else None
+            "trials",
+            rangemode="tozero",
+            tickformat="d",
+            dtick=1 if max(went_on) + max(stopped) + max(paused) < 10 else None,
         ),
         "yaxis": axis(autorange="reversed", type="category", ticklabelstandoff=6),
         "hovermode": "closest",
         "legend": {"traceorder": "normal"},
     }
     bars = [_bar("went on", "@complete", names, went_on), _bar("stopped here", "@pruned", names, stopped)]
+    if any(paused):
+        bars.append(_bar("waits here", "@paused", names, paused))
     return Chart(bars, layout, height=120 + 46 * len(names))
 
 

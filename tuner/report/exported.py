@@ -106,7 +106,8 @@ def read_metrics(study: Study, folder: Path) -> dict[str, Any]:
     known = {(record.best_checkpoint or {}).get("sha256") for record in study.trials}
     # The study may have found better weights since.
     validation = metrics["validation"]
-    if exported not in known and (trial, validation.get("epoch"), validation.get("score")) not in scores:
+    score = metrics["refit"]["score_of_that_run"] if "refit" in metrics else validation.get("score")
+    if exported not in known and (trial, validation.get("epoch"), score) not in scores:
         raise UsageError(f"the model in {folder} is not of study {study.spec.name}: give another --bundle")
     return metrics
 

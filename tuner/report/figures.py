@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-OUTCOMES = ("pruned", "failed", "queued", "running", "complete")
+from tuner.training.objectives import OBJECTIVES
+
+OUTCOMES = ("pruned", "failed", "queued", "paused", "running", "complete")
 """In the order in which they are drawn: the last is on top."""
 OUTCOME_NAMES = {
     "pruned": "stopped early",
     "failed": "failed",
     "queued": "waiting",
+    "paused": "paused at a rung",
     "running": "running",
     "complete": "trained to the end",
 }
-METRIC_NAMES = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
 
 _GOLDEN = 0.6180339887498949
 
@@ -39,7 +41,7 @@ class Chart:
 
 def metric_name(metric: str) -> str:
     """A metric as people say it."""
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+    return OBJECTIVES[metric].words
 
 
 def plain(text: object) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tuner import __version__
 from tuner.errors import UsageError
 from tuner.progress import format_seconds
-from tuner.report import sections, sections_charts, sections_model
+from tuner.report import sections, sections_charts, sections_model, trust
 from tuner.report.figures import metric_name
 from tuner.report.html import Html, join, json_block, paragraph, tag, text
 from tuner.report.importance import FEWEST, importances
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 def render(detail: StudyDetail, model: ExportedModel | None, *, now_s: float) -> str:
     """The report as HTML. model: the export to show. now_s: since 1970, what the page says it was made at."""
     page = Page()
+    # Trials that confirm others are none of the search: they have a section of their own and are in the list of all.
+    whole, detail = detail, detail.searched()
     sections.winner(page, detail)
+    trust.confirmation(page, detail)
     sections.searched(page, detail)
     sections_charts.course(page, detail)
     sections_charts.parameters(page, detail, importances(detail), FEWEST)
@@ -37,9 +40,9 @@ def render(detail: StudyDetail, model: ExportedModel | None, *, now_s: float) ->
     sections_charts.sizes(page, detail, parameter_counts(detail))
     if model is not None:
         sections_model.exported_model(page, detail, model)
-    sections.failures(page, detail)
+    sections.failures(page, whole)
     sections_model.environment(page, detail)
-    sections.all_trials(page, detail)
+    sections.all_trials(page, whole)
     links = [Html(f'<a href="#{text(key)}">{text(short)}</a>') for key, short, _ in page.sections]
     body = join(
         [
@@ -107,22 +110,15 @@ def _overview(detail: StudyDetail) -> list[Html]:
         (took, "from first to last epoch"),
         (format_seconds(sum(trial.record.seconds for trial in detail.trials)), "of worker time"),
     ]
+    if (ledger := study.ledger) is not None:
+        told.append((f"{ledger.budget.of(ledger.spent_h)} of {ledger.budget.words}", "of the budget spent"))
     tiles = [
         tag("div", tag("b", text(value)), tag("span", text(name)), class_="tile first" if not index else "tile")
         for index, (value, name) in enumerate(told)
     ]
     parts = [tag("div", *tiles, class_="tiles")]
     if best is not None:
-        judged = counts["complete"] + counts["pruned"]
-        words = (
-            "The winner was chosen on one run: each configuration was trained once, and not confirmed by other seeds."
-        )
-        if judged > 1:
-            words += (
-                f" A second run would score somewhat differently, and the validation score of the best of {judged} is "
-                "too high on average."
-            )
-        parts.append(paragraph(words, "warn"))
+        parts.append(trust.in_short(detail))
     return parts
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tuner.asha import Direction
-from tuner.study import Study, TrialRecord, fold_study, replay
+from tuner.study import Study, TrialRecord, fold_study
+from tuner.training.objectives import known_scores
 
 if TYPE_CHECKING:
     import redis
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Epoch:
     """One trained epoch. worker: `host:pid (device)`; seconds: training and validation; ended_s: since 1970, by the
-    driver's clock, None if the record does not tell."""
+    driver's clock, None if the record does not tell; scores: all objectives by name, in older records not all."""
 
     epoch: int
     score: float
@@ -30,6 +31,7 @@ class Epoch:
     worker: str
     attempt: int
     ended_s: float | None
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,10 @@ class StudyDetail:
         """When the first epoch began, since 1970; None if there is none."""
         return min((first_start_s(trial) for trial in self.trials if _is_timed(trial)), default=None)
 
+    def searched(self) -> StudyDetail:
+        """Without the trials that confirm others; what is asked of `study` leaves those out by itself."""
+        return replace(self, trials=tuple(trial for trial in self.trials if trial.record.confirms is None))
+
     def timed_epochs(self) -> list[tuple[TrialDetail, Epoch, float]]:
         """(trial, epoch, when it ended) of all epochs with a time, in the order in which they ended."""
         rows = [(trial, e, e.ended_s) for trial in self.trials for e in trial.epochs if e.ended_s is not None]
@@ -100,11 +106,12 @@ def load_detail(client: redis.Redis, name: str | None) -> StudyDetail:
 def read_detail(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, Any] | None) -> StudyDetail:
     """Fold the journal, as `tuner.study.read_study` does, keeping the details. Raises StoreError likewise."""
     from tuner.store.journal import replaying
+    from tuner.store.merged import replay
 
     with replaying(spec.name):
         trials, attributes = replay(spec.name, journal)
         study = fold_study(spec, trials, attributes, driver)
-        details = tuple(_detail(record, trial) for record, trial in zip(study.trials, trials, strict=True))
+        details = tuple(_detail(spec, record, trial) for record, trial in zip(study.trials, trials, strict=True))
         return StudyDetail(study, details, exact_times=_has_times(trials))
 
 
@@ -121,7 +128,7 @@ def _is_timed(trial: TrialDetail) -> bool:
     return any(epoch.ended_s is not None for epoch in trial.epochs)
 
 
-def _detail(record: TrialRecord, trial: FrozenTrial) -> TrialDetail:
+def _detail(spec: StudySpec, record: TrialRecord, trial: FrozenTrial) -> TrialDetail:
     created_s = trial.datetime_start.timestamp() if trial.datetime_start else None
     ended_s = trial.datetime_complete.timestamp() if trial.datetime_complete else None
     reports = [trial.user_attrs.get(f"report:{epoch}", {}) for epoch, _ in record.values]
@@ -138,6 +145,7 @@ def _detail(record: TrialRecord, trial: FrozenTrial) -> TrialDetail:
             report.get("worker") or "unknown worker",
             report.get("attempt", 1),
             time_s,
+            known_scores({**report, spec.metric: score}),
         )
         for (epoch, score), report, time_s in zip(record.values, reports, times, strict=True)
     )

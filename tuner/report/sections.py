@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from tuner.progress import describe_end, format_seconds, format_value
 from tuner.report.figures import OUTCOME_NAMES, metric_name
 from tuner.report.html import Html, details, paragraph, table, tag, text
 from tuner.report.layout import Page
-from tuner.report.record import StudyDetail, TrialDetail
+from tuner.report.record import Epoch, StudyDetail, TrialDetail
+from tuner.training.objectives import OBJECTIVES
 from tuner.training.remarks import plural
 
 RUNNERS_UP = 5
@@ -34,6 +35,7 @@ def winner(page: Page, detail: StudyDetail) -> None:
     headings = ["", *(f"trial {trial.record.number}" for _, trial in ranked)]
     rows: list[list[object]] = [
         [metric_name(detail.spec.metric), *(tag("b", text(f"{best.score:.4f}")) for best, _ in ranked)],
+        *_other_scores([best for best, _ in ranked], detail.spec.metric),
         ["at epoch", *(best.epoch for best, _ in ranked)],
         ["training time", *(format_seconds(trial.record.seconds) for _, trial in ranked)],
     ]
@@ -53,6 +55,15 @@ def winner(page: Page, detail: StudyDetail) -> None:
         table(headings, rows, numbers=range(1, len(headings))),
         short="Best",
     )
+
+
+def _other_scores(epochs: Sequence[Epoch], metric: str) -> list[list[object]]:
+    """A row for each objective other than `metric` that any of the epochs has."""
+    return [
+        [metric_name(name), *(f"{epoch.scores[name]:.4f}" if name in epoch.scores else "" for epoch in epochs)]
+        for name in OBJECTIVES
+        if name != metric and any(name in epoch.scores for epoch in epochs)
+    ]
 
 
 def _counts(trial: TrialDetail) -> bool:
@@ -107,9 +118,10 @@ def _rules(detail: StudyDetail) -> str:
     if spec.model is not None:
         words.append(f"The network is {spec.model.name}.")
     if rungs:
+        compared_with = "had come there before it" if spec.asha == "stop" else "came there until then or later"
         words.append(
             f"After epochs {', '.join(map(str, rungs))} (the rungs) a trial went on only if its score was in the "
-            f"best 1/{spec.reduction_factor} of those that had come there before it (ASHA)."
+            f"best 1/{spec.reduction_factor} of those that {compared_with} (ASHA)."
         )
     else:
         words.append("No trial was stopped early: the study has no rungs.")
@@ -170,6 +182,8 @@ def all_trials(page: Page, detail: StudyDetail) -> None:
         record, best = trial.record, trial.best(detail.spec.direction)
         state = tag("span", tag("span", text(OUTCOME_NAMES[record.state])), class_=f"dot {record.state}")
         number: Html = text(record.number)
+        if record.confirms is not None:
+            number = text(f"{record.number} (confirms {record.confirms})")
         if record.number == best_of_all:
             number = tag("b", text(f"\N{BLACK STAR} {record.number}"))
         score = f"{best.score:.4f}" if best is not None else ""

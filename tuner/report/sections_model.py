@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from tuner.packing import AUTO
 from tuner.report import charts_model
 from tuner.report.html import Html, details, join, paragraph, table, tag, text
 from tuner.report.layout import Page
@@ -19,11 +20,14 @@ def exported_model(page: Page, detail: StudyDetail, model: ExportedModel) -> Non
     """Figures, confusion matrix, classes and mistakes of an export."""
     metrics = model.metrics
     trial, best = metrics["validation"]["trial"], detail.study.best
-    older = best is not None and best.trial != trial
+    confirms = any(one.number == trial and one.confirms is not None for one in detail.study.trials)
+    older = best is not None and best.trial != trial and not confirms
+    refit = metrics.get("refit")
+    again = f" trained once more on {refit['pictures']} training and validation pictures," if refit else ""
     content = [
         paragraph(
-            f"Trial {trial}, epoch {metrics['validation']['epoch']}, measured once on {metrics['test_size']} test "
-            f"pictures, which played no part in the search."
+            f"Trial {trial}, epoch {metrics['validation']['epoch']},{again} measured once on {metrics['test_size']} "
+            f"test pictures, which played no part in the search."
             + (f" The search has found a better one since: trial {best.trial}." if older and best is not None else "")
         ),
         tag(
@@ -196,7 +200,10 @@ def _resources(detail: StudyDetail) -> str:
     if resources.gpus == 0:
         return f"{resources.workers} trials at once on CPUs"
     gpus = "all GPUs" if resources.gpus is None else f"{resources.gpus} GPUs"
-    return gpus + (f", {resources.trials_per_gpu} trials sharing each" if resources.trials_per_gpu > 1 else "")
+    if resources.trials_per_gpu == 1:
+        return gpus
+    many = "as many trials as fit" if resources.trials_per_gpu == AUTO else f"{resources.trials_per_gpu} trials"
+    return f"{gpus}, {many} sharing each"
 
 
 def _utc(seconds: float) -> str:

@@ -10,6 +10,7 @@ import optuna
 from optuna.storages.journal._storage import JournalOperation  # Optuna's own name for the operations; it has no other
 
 from tuner import asha
+from tuner.search.promotion import Promotions
 from tuner.search.trials import Trials
 from tuner.spec import StudySpec
 from tuner.store.journal import Journal, MemoryJournal, replaying
@@ -44,6 +45,7 @@ class _Walk:
         study = read_study(spec, journal, None)
         self._records = {trial.number: trial for trial in study.trials}
         self._rungs: dict[int, list[float]] = {level: [] for level in spec.rungs(study.max_epochs)}
+        self._promotions = Promotions(spec)
         self._found = Audit()
         self._created = 0
 
@@ -56,19 +58,57 @@ class _Walk:
             if operation == JournalOperation.CREATE_TRIAL:
                 trials = trials or Trials(self._spec, past)
                 record = self._records[number]
-                # A trial that continues another one has its parameters from that one.
-                wanted = None if record.continues is not None else trials.suggested(number, self._created)
+                # A trial that continues or confirms another one has its parameters from that one.
+                wanted = trials.suggested(number, self._created) if record.is_wanted else None
                 past.append_logs([entry])
                 if wanted is not None:
                     self._compare_suggestion(record, wanted)
+                    if self._spec.asha == "promote":
+                        self._compare_promotion(None, f"trial {number} was created")
                 number += 1
             else:
                 past.append_logs([entry])
-                if operation == JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE:
-                    record = self._records[entry["trial_id"]]
-                    self._compare_decision(record, entry["step"], entry["intermediate_value"])
+                self._compare(operation, entry)
             self._told(index + 1, len(self._entries))
         return self._found
+
+    def _compare(self, operation: int, entry: dict[str, Any]) -> None:
+        if operation == JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE:
+            record, epoch, score = self._records[entry["trial_id"]], entry["step"], entry["intermediate_value"]
+            if record.number in self._promotions.waiting:
+                self._found.differences.append(f"trial {record.number} trained epoch {epoch} and was not promoted")
+                self._promotions.over(record.number)
+            if epoch in record.rungs(self._spec):
+                if self._spec.asha == "promote":
+                    self._promotions.arrived(record.number, epoch, score)
+                    self._promotions.paused(record.number, epoch)
+                else:
+                    self._compare_decision(record, epoch, score)
+        elif operation == JournalOperation.SET_TRIAL_USER_ATTR and entry["user_attr"].get("paused") == 0:
+            number = entry["trial_id"]
+            self._compare_promotion(number, f"trial {number} was promoted")
+        elif operation == JournalOperation.SET_TRIAL_STATE_VALUES and entry["trial_id"] in self._promotions.waiting:
+            self._compare_end(self._records[entry["trial_id"]])
+
+    def _compare_promotion(self, number: int | None, did: str) -> None:
+        """number: who was promoted; None: a new trial was preferred to all that wait."""
+        wanted = self._promotions.promotable()
+        self._found.decisions += 1
+        if number != wanted:
+            would = "nobody" if wanted is None else f"trial {wanted}"
+            self._found.differences.append(f"{did}, and {would} would be promoted now")
+        if number in self._promotions.waiting:
+            self._promotions.over(number)
+
+    def _compare_end(self, record: TrialRecord) -> None:
+        if (other := self._promotions.promotable()) is not None:
+            self._found.differences.append(f"trial {record.number} ended, and trial {other} would be promoted now")
+        wanted = self._promotions.reason(record.number)
+        self._promotions.over(record.number)
+        if record.reason != wanted:
+            self._found.differences.append(
+                f"trial {record.number} ended with {record.reason}, and would with {wanted} now"
+            )
 
     def _compare_suggestion(self, record: TrialRecord, wanted: dict[str, Any]) -> None:
         self._created += 1
@@ -79,8 +119,6 @@ class _Walk:
             )
 
     def _compare_decision(self, record: TrialRecord, epoch: int, score: float) -> None:
-        if epoch not in record.rungs(self._spec):
-            return
         peers = self._rungs[epoch]
         decision = asha.decide(score, peers, self._spec.reduction_factor, self._spec.direction)
         reason = record.reason or {}

@@ -13,6 +13,8 @@ import optuna
 from ray.tune import Trainable
 
 from tuner import failpoints
+from tuner.budget import BUDGET
+from tuner.confirmed import Confirmation
 from tuner.environment import environment
 from tuner.errors import TunerError, first_line
 from tuner.nodes import living_nodes
@@ -20,6 +22,8 @@ from tuner.retention import discard_checkpoints, study_folder, trace_file
 from tuner.search import new_search
 from tuner.search.capacity import Capacity
 from tuner.search.execution import execute
+from tuner.search.packing import new_packing
+from tuner.search.spending import Spending
 from tuner.search.stopping import STOP_GRACE_S, Stop, signals_stop
 from tuner.search.watch import PROGRESS_TIMEOUT_S
 from tuner.slots import Slots
@@ -29,6 +33,7 @@ from tuner.store.journal import RedisJournal
 from tuner.store.patience import OUTAGE_S
 from tuner.study import ENVIRONMENT, Study, TrialRecord, read_study
 from tuner.telemetry import SearchMetrics
+from tuner.usage import Share
 from tuner.worker import Worker
 
 if TYPE_CHECKING:
@@ -66,13 +71,15 @@ def run(
     revive: Callable[[], object] | None = None,
     trainable: type[Trainable] = Worker,
     profile: bool = False,
+    confirm: Confirmation | None = None,
 ) -> tuple[Study, Stop]:
     """Run the study until all trials are finished or it is stopped; everything is in the journal then.
 
     Ray must be connected. `show` gets the trials that the journal already holds and the number wanted, and gives the
     display for as long as the search runs. `trials` changes the total wanted; a higher `max_epochs` continues the best
     complete trials; `trainable` replaces the worker (its `setup` gets the same keyword arguments); `profile` has the
-    worker trace an epoch. Raises LeaseHeld if another driver runs the study, LeaseLost if this one was taken over,
+    worker trace an epoch. With `confirm` nothing is searched: only the trials run that confirm the best ones, and only
+    they are shown. Raises LeaseHeld if another driver runs the study, LeaseLost if this one was taken over,
     StoreUnavailable if Redis stays away for `outage_s` although `revive` is called to start it again, StoreError if it
     lost its data, UsageError for a lower `max_epochs`, TunerError if every trial fails by the same error.
     """
@@ -99,13 +106,20 @@ def run(
             hooks.trial_changed,
             progress_timeout_s=progress_timeout_s,
             capacity=Capacity(slots, living_nodes),
+            # Who confirms a result asks for just that, beyond what the search may spend.
+            spending=Spending(spec if confirm is None else replace(spec, budget=""), Share(slots.gpus, slots.cpus)),
+            packing=new_packing(spec, slots, cache),
         )
         record = searcher.record
         record.remember(ENVIRONMENT, environment())
+        ledger = record.spending.ledger
+        if ledger is not None:
+            record.remember(BUDGET, spec.budget)
         if trials is not None:
             record.want_trials(trials)
         if max_epochs is not None:
             record.train_longer(max_epochs)
+        confirming = None if confirm is None else record.confirm(confirm)
         known = record.records()
         for trial in known:
             _discard_checkpoints(spec, trial)
@@ -120,7 +134,8 @@ def run(
             **({"trace": str(trace_file(spec.storage, spec.name))} if profile else {}),
         }
         leave = until.enter_context(signals_stop(stop))
-        with show(known, record.trials_wanted) as hooks.progress, leave():
+        shown = [one for one in known if (one.confirms is None if confirming is None else one.number in confirming)]
+        with show(shown, record.trials_wanted if confirm is None else 0) as hooks.progress, leave():
             execute(
                 searcher,
                 scheduler,
@@ -131,12 +146,14 @@ def run(
                 lease=lease,
                 time_budget_s=time_budget_s or spec.time_budget_s,
             )
+        if ledger is not None and record.out_of_budget:
+            stop.why = ledger.used_up
         if record.brake.fatal_error is not None:
             raise TunerError(f"the first trials all failed, so the search stopped: {record.brake.fatal_error}")
         if record.brake.out_of_room:
             raise TunerError(
                 f"{record.brake.save_error}; the search stopped, no trial is lost: make room there, then go on with: "
-                f"tuner resume {spec.name}"
+                + (f"tuner resume {spec.name}" if confirm is None else confirm.command(spec.name))
             )
         # Read anew: after an interruption in the middle of a commit only the store knows whether it happened.
         if stop.signal is None:

@@ -1,39 +1,56 @@
-"""What follows from an epoch of a trial: it goes on, is stopped at its rung, or is complete; one append commits it."""
+"""What follows from an epoch of a trial: it goes on, is stopped or pauses at its rung, or is complete; one append
+commits it.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from optuna.trial import TrialState
 
 from tuner import asha, failpoints
 from tuner.exchange import Assignment, Report
+from tuner.search.promotion import Promotions
 from tuner.search.trials import Trials
 from tuner.store.journal import Journal
 
 
 def record_epoch(
-    trials: Trials, journal: Journal, rungs: dict[int, list[float]], assignment: Assignment, report: Report
+    trials: Trials,
+    journal: Journal,
+    rungs: dict[int, list[float]],
+    promotions: Promotions,
+    assignment: Assignment,
+    report: Report,
+    used: Mapping[str, Any],
 ) -> bool:
-    """Commit the report and what follows from it at once; True if it ended the trial.
+    """Commit the report and what follows from it at once; True if the attempt is over: the trial has ended, or paused.
 
-    rungs: by epoch, the scores that trials had there; gets this one if the epoch is a rung.
+    rungs: by epoch, the scores that trials had there; gets this one if the epoch is a rung, and so does `promotions`.
+    used: what the attempt has occupied, see `tuner.usage.so_far`.
     """
     spec, number, epoch, score = trials.spec, assignment.number, report.epoch, report.score
     values = trials[number].intermediate_values
     # An epoch trained again after a crash changes nothing: the first report stands, with what was decided on it.
     new = epoch not in values
+    compared = assignment.confirms is None and epoch > assignment.continued_from
+    at_rung = new and compared and epoch in spec.rungs(assignment.max_epochs)
+    paused = at_rung and spec.asha == "promote"
     decision = None
-    if new and epoch > assignment.continued_from and epoch in spec.rungs(assignment.max_epochs):
+    if at_rung and not paused:
         decision = asha.decide(score, rungs[epoch], spec.reduction_factor, spec.direction)
     stopped = decision is not None and not decision.go_on
-    complete = not stopped and (report.waited > 0 or epoch >= assignment.max_epochs)
+    complete = not stopped and not paused and (report.waited > 0 or epoch >= assignment.max_epochs)
     with failpoints.durable("report-committed"), journal.transition():
         if new:
             trials.set_score(number, epoch, score)
             details = {**report.details(), "attempt": assignment.attempt, "recorded_s": round(time.time(), 3)}
-            trials.set(number, f"report:{epoch}", details)
+            over = {"over": True} if paused or "over" in used else {}
+            trials.set(number, f"report:{epoch}", {**details, "used_s": used["used_s"], **over})
+        else:
+            trials.set(number, f"attempt:{assignment.attempt}", dict(used))
         _record_checkpoints(trials, number, report, {epoch: score, **values})
         if complete:
             if epoch < assignment.max_epochs:
@@ -44,9 +61,26 @@ def record_epoch(
             reason = {"kind": "asha", "rung": epoch, "rank": decision.rank, "peers": decision.peers}
             trials.set(number, "reason", {**reason, "cutoff": decision.cutoff})
             trials.end(number, TrialState.PRUNED, score)
-    if decision is not None:
+        elif paused:
+            trials.set(number, "paused", epoch)
+    if at_rung:
         rungs[epoch].append(score)
-    return stopped or complete
+    if paused:
+        promotions.arrived(number, epoch, score)
+        promotions.paused(number, epoch)
+    return stopped or complete or paused
+
+
+def end_paused(trials: Trials, journal: Journal, promotions: Promotions) -> list[int]:
+    """End all trials that wait at a rung, for nobody can be promoted any more: pruned, each with its rank there."""
+    waiting = promotions.waiting
+    with journal.transition():
+        for number, rung in waiting.items():
+            trials.set(number, "reason", promotions.reason(number))
+            trials.end(number, TrialState.PRUNED, trials[number].intermediate_values[rung])
+    for number in waiting:
+        promotions.over(number)
+    return list(waiting)
 
 
 def _record_checkpoints(trials: Trials, number: int, report: Report, values: Mapping[int, float]) -> None:

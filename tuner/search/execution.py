@@ -53,10 +53,9 @@ def execute(
     if searcher.record.exhausted:
         return
     worker = tune.with_parameters(trainable, **arguments)
-    bundle = {"CPU": slots.cpus, **({"GPU": slots.gpus} if slots.gpus else {})}
     with tempfile.TemporaryDirectory(prefix="tuner-") as throw_away:
         tuner = tune.Tuner(
-            tune.with_resources(worker, tune.PlacementGroupFactory([bundle])),
+            tune.with_resources(worker, lambda config: _resources(slots, config["part"])),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -83,6 +82,12 @@ def execute(
     if searcher.record.error is not None:
         raise searcher.record.error
     lease.raise_if_lost()
+
+
+def _resources(slots: Slots, part: float) -> tune.PlacementGroupFactory:
+    """What a process reserves. Tune hands a trial to a warm one only if that has reserved the same."""
+    gpus = {"GPU": slots.gpus * part} if slots.gpus else {}
+    return tune.PlacementGroupFactory([{"CPU": slots.cpus, **gpus}])
 
 
 class _Silent(tune.ProgressReporter):  # type: ignore[misc]

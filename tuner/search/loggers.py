@@ -111,9 +111,10 @@ class EpochLogger(Callback):  # type: ignore[misc]
 
     def _values(self, report: Report) -> dict[str, Any]:
         values = {
-            self._spec.metric: report.score,
             "train_loss": report.train_loss,
             "val_loss": report.val_loss,
+            **report.scores,
+            self._spec.metric: report.score,
             "seconds": report.seconds,
         }
         # The key by which the callbacks find the step.

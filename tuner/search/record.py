@@ -14,14 +14,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from tuner import failpoints
+from tuner.confirmed import Confirmation
 from tuner.errors import TunerError
 from tuner.exchange import Assignment, Failure, Report
 from tuner.search.brake import Brake
-from tuner.search.continuation import chosen_to_continue
-from tuner.search.epochs import record_epoch
+from tuner.search.confirmation import add_runs
+from tuner.search.continuation import add_continuations
+from tuner.search.ends import end_failed, put_back
+from tuner.search.epochs import end_paused, record_epoch
+from tuner.search.launching import Launch, create, relaunch
+from tuner.search.packing import Packing
+from tuner.search.promotion import Promotions
+from tuner.search.spending import Spending
 from tuner.search.trials import Trials
 from tuner.spec import StudySpec
 from tuner.store.journal import Journal
@@ -36,8 +43,17 @@ class StudyRecord:
     on_change is called with the trial's record after each commit; `stop` asks that nothing more be launched.
     """
 
-    def __init__(self, spec: StudySpec, journal: Journal, on_change: Callable[[TrialRecord], None] | None = None):
+    def __init__(
+        self,
+        spec: StudySpec,
+        journal: Journal,
+        on_change: Callable[[TrialRecord], None] | None = None,
+        spending: Spending | None = None,
+        packing: Packing | None = None,
+    ):
         self.spec = spec
+        self.spending = spending or Spending(spec)
+        self.packing = packing or Packing()
         self.rungs: dict[int, list[float]] = {}
         self.live: dict[int, Assignment] = {}
         self.brake = Brake()
@@ -53,20 +69,27 @@ class StudyRecord:
         self.trials_wanted: int = self._trials.attributes.get(TRIALS_WANTED, self.spec.trials)
         self.max_epochs: int = self._trials.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
         self.rungs = {level: [] for level in self.spec.rungs(self.max_epochs)}
+        self._promotions = Promotions(self.spec)
         self._queue: deque[int] = deque()
         self._next_number = 0
-        self._created = 0  # of those wanted: without the ones that continue others
+        self._created = 0  # of those wanted: without the ones that continue or confirm others
+        self._confirms = False
         self.brake.any_epoch = False
         for trial in map(self._record_of, self._trials.all()):
             self._next_number += 1
-            self._created += trial.continues is None
+            self._created += trial.is_wanted
+            self.spending.known(trial)
             scores = dict(trial.values)
             for level in trial.rungs(self.spec):
                 if level in scores:
                     self.rungs[level].append(scores[level])
-            if not trial.is_finished:
+                    self._promotions.arrived(trial.number, level, scores[level])
+            if trial.state == "paused":
+                self._promotions.paused(trial.number, trial.values[-1][0])
+            elif not trial.is_finished and trial.confirms is None:
                 self._queue.append(trial.number)
             self.brake.any_epoch |= bool(scores)
+        self.packing.known(self._trials.all())
         self.life: int = self._trials.attributes.get(LIFE, 0) + 1
         with failpoints.durable("life-written"):
             self._trials.study.set_user_attr(LIFE, self.life)
@@ -97,24 +120,27 @@ class StudyRecord:
         refuse_fewer_epochs(max_epochs, self.max_epochs)
         if max_epochs == self.max_epochs:
             return
-        chosen = chosen_to_continue(self.spec, self._trials.all())
-        with failpoints.durable("epochs-added"), self._journal.transition():
-            self._trials.study.set_user_attr(MAX_EPOCHS, max_epochs)
-            for origin in chosen:
-                self._trials.add(
-                    origin.params,
-                    attempt=0,
-                    life=0,
-                    max_epochs=max_epochs,
-                    continues=origin.number,
-                    continued_from=origin.user_attrs["checkpoint"]["epoch"],
-                    checkpoint=origin.user_attrs["checkpoint"],
-                )
+        self._queue.extend(self._numbered(add_continuations(self._trials, self._journal, max_epochs)))
         for level in self.spec.rungs(max_epochs):
             self.rungs.setdefault(level, [])
-        self._queue.extend(range(self._next_number, self._next_number + len(chosen)))
-        self._next_number += len(chosen)
         self.max_epochs = max_epochs
+
+    def confirm(self, wanted: Confirmation) -> set[int]:
+        """From now on launch nothing but the trials that confirm the best ones; those that are missing are created.
+
+        The numbers of all that `wanted` takes, with those that are over.
+        """
+        runs = add_runs(self._trials, self._journal, self.records(), self.max_epochs, wanted)
+        self._confirms = True
+        created = self._numbered(len(runs.missing))
+        self._queue = deque([*sorted(run.number for run in runs.unfinished), *created])
+        return {*(run.number for run in runs.known), *created}
+
+    def _numbered(self, created: int) -> range:
+        """The numbers of so many trials that were just created."""
+        first = self._next_number
+        self._next_number += created
+        return range(first, self._next_number)
 
     @contextmanager
     def first_error(self) -> Iterator[None]:
@@ -143,61 +169,64 @@ class StudyRecord:
     @property
     def exhausted(self) -> bool:
         """Nothing runs and nothing is left to launch."""
-        return not self.live and (self.stopping or not self._left)
+        return not self.live and (self.stopping or not self._left or self.out_of_budget)
+
+    @property
+    def out_of_budget(self) -> bool:
+        """Nothing runs, something is left to launch, and the budget pays for nothing of it."""
+        candidates = [] if self.live or self.stopping else self._candidates()
+        return bool(candidates) and not any(map(self._pays_for, candidates))
 
     @property
     def _left(self) -> bool:
-        """Whether trials are left to launch."""
-        return bool(self._queue) or self._created < self.trials_wanted
+        """Whether trials are left to launch, or wait for what becomes of the others."""
+        if self._confirms:
+            return bool(self._queue)
+        return bool(self._queue or self._promotions.waiting) or self._created < self.trials_wanted
 
     def next_assignment(self) -> Assignment | None:
-        """The next attempt to launch: trials in flight first, then new ones; None if there is nothing now."""
+        """The next attempt to launch: trials in flight first, then those that are promoted from a rung, then new ones;
+        None if there is nothing now.
+        """
         if self.brake.holds(anything_runs=bool(self.live), anything_left=self._left, stopping=self.stopping):
             if self.brake.ended_the_search:
                 self.stop()
             return None
         if self.stopping:
             return None
-        if self._queue:
-            assignment = self._continue(self._queue[0])
-            self._queue.popleft()
-        elif self._created < self.trials_wanted:
-            assignment = self._create(self._next_number)
+        candidates = self._candidates()
+        number = next(filter(self._pays_for, candidates), None)
+        if number is None:
+            if not (candidates or self.live or self._confirms):
+                for number in end_paused(self._trials, self._journal, self._promotions):
+                    self._changed(number)
+            return None
+        launch = Launch(self.life, self.spending.share, self.packing)
+        if number == self._next_number:
+            assignment = create(self._trials, self._journal, number, self._created, self.max_epochs, launch)
             self._next_number += 1
             self._created += 1
         else:
-            return None
+            promoted = {"paused": 0} if number in self._promotions.waiting else {}
+            assignment = relaunch(self._trials, self._journal, number, launch, **promoted)
+            self._promotions.over(number) if promoted else self._queue.remove(number)
         self.live[assignment.number] = assignment
         self.brake.launched(assignment.number)
+        self.spending.launched(assignment)
         self._changed(assignment.number)
         return assignment
 
-    def _create(self, number: int) -> Assignment:
-        params = self._trials.suggested(number, self._created)
-        # Absent, it is the spec's: `train_longer` changes it for the trials that come after.
-        longer = {} if self.max_epochs == self.spec.max_epochs else {"max_epochs": self.max_epochs}
-        given = {"enqueued": True} if self._created < len(self.spec.enqueued) else {}
-        with failpoints.durable("trial-created"), self._journal.transition():
-            self._trials.add(params, attempt=1, life=self.life, **longer, **given)
-        return Assignment(number, attempt=1, params=params, max_epochs=self.max_epochs)
+    def _candidates(self) -> list[int]:
+        """What could be launched, first things first; the number after the last trial's is a new trial."""
+        candidates = list(self._queue)
+        if self._confirms:
+            return candidates
+        if (promoted := self._promotions.promotable()) is not None:
+            return [*candidates, promoted]  # and no new trial in its place, were it not paid for: replay would differ
+        return [*candidates, self._next_number] if self._created < self.trials_wanted else candidates
 
-    def _continue(self, number: int) -> Assignment:
-        trial = self._trials[number]
-        attempt = trial.user_attrs.get("attempt", 0) + 1
-        checkpoint = trial.user_attrs.get("checkpoint")
-        with failpoints.durable("trial-relaunched"), self._journal.transition():
-            self._trials.set(number, "attempt", attempt)
-            self._trials.set(number, "life", self.life)
-        return Assignment(
-            number,
-            attempt,
-            dict(trial.params),
-            start_epoch=checkpoint["epoch"] if checkpoint else 0,
-            checkpoint=checkpoint,
-            previous=trial.user_attrs.get("previous_checkpoint"),
-            max_epochs=trial.user_attrs.get("max_epochs", self.spec.max_epochs),
-            continued_from=trial.user_attrs.get("continued_from", 0),
-        )
+    def _pays_for(self, number: int) -> bool:
+        return self.spending.pays_for(number, self.live, self.max_epochs)
 
     # What became of it
 
@@ -209,20 +238,26 @@ class StudyRecord:
         if isinstance(report, Report) and not math.isfinite(report.score):
             report = Failure("diverged", f"score {report.score} at epoch {report.epoch}")
         if isinstance(report, Failure):
-            self._fail(number, report)
+            attributes = self.packing.larger(assignment, report)
+            self._fail(assignment, report) if attributes is None else self._again(assignment, **attributes)
             return False
         self.brake.reported(report)
         if report.save_error and (report.waited or report.epoch >= assignment.max_epochs):
             # It is complete once its weights are kept: until then it stays in flight, and this epoch unreported.
             self.release(assignment)
             return False
-        finished = record_epoch(self._trials, self._journal, self.rungs, assignment, report)
+        goes_on = self.spending.carries(number, report, self.live) and not self.stopping
+        used = self.spending.used(number, over=not goes_on)
+        finished = record_epoch(self._trials, self._journal, self.rungs, self._promotions, assignment, report, used)
         self.brake.any_epoch = True
         failpoints.reach("after-report-folded")
         if finished:
             del self.live[number]
         self._changed(number)
-        return not finished and not self.stopping
+        if self.packing.smaller(assignment, report) and goes_on and not finished:
+            self._again(assignment)
+            return False
+        return goes_on and not finished
 
     def lose(self, assignment: Assignment, detail: str, *, begun: bool = True) -> None:
         """The worker of an attempt is gone: launch the trial again, or fail it after `MAX_LOSSES` such losses.
@@ -237,31 +272,29 @@ class StudyRecord:
         if begun:
             self.brake.lost(number, detail)
             if losses >= MAX_LOSSES:
-                self._fail(number, Failure("lost", f"{losses} workers were lost with it, the last one: {detail}"))
+                self._fail(assignment, Failure("lost", f"{losses} workers were lost with it, the last one: {detail}"))
                 return
-        with failpoints.durable("loss-committed"), self._journal.transition():
-            self._trials.set(number, "losses", losses)
-            self._trials.set(number, "life", 0)
-        del self.live[number]
-        self._queue.append(number)
-        self._changed(number)
+        self._again(assignment, losses=losses)
 
     def release(self, assignment: Assignment) -> None:
         """The attempt was stopped from outside before the trial ended; it stays in flight for a later life."""
-        number = assignment.number
-        if self.live.get(number) == assignment:
-            del self.live[number]
-            self._queue.append(number)
-            self._changed(number)
+        if self.live.get(assignment.number) == assignment:
+            self._queue.append(self.live.pop(assignment.number).number)
+            self._changed(assignment.number)
 
-    def _fail(self, number: int, failure: Failure) -> None:
-        with failpoints.durable("failure-committed"), self._journal.transition():
-            self._trials.set(number, "reason", failure.as_reason())
-            self._trials.end(number, TrialState.FAIL, None)
-        del self.live[number]
+    def _again(self, assignment: Assignment, **attributes: Any) -> None:
+        """The attempt is over and the trial waits for another one; `attributes` are noted with that."""
+        put_back(self._trials, self._journal, assignment, self.spending.used(assignment.number, over=True), attributes)
+        self.release(assignment)
+
+    def _fail(self, assignment: Assignment, failure: Failure) -> None:
+        end_failed(self._trials, self._journal, assignment, failure, self.spending.used(assignment.number, over=True))
+        del self.live[assignment.number]
         self.brake.failed(failure)
-        self._changed(number)
+        self._changed(assignment.number)
 
     def _changed(self, number: int) -> None:
+        trial = self._record_of(self._trials[number])
+        self.spending.known(trial)
         if self._on_change is not None:
-            self._on_change(self._record_of(self._trials[number]))
+            self._on_change(trial)

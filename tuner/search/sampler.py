@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.configurations import exists, in_drawing_order
 from tuner.evidence import Evidence
+from tuner.search.confirmation import searched
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -24,18 +26,33 @@ RANDOM_TRIALS = 10  # Optuna's default: TPE models nothing before that many tria
 
 
 class StudyWithEvidence(optuna.Study):
-    """A study whose samplers see the trials of an earlier one before its own: older, and so weighing less to TPE."""
+    """A study whose samplers see the trials of an earlier one before its own: older, and so weighing less to TPE.
+
+    Trials that wait at a rung are pruned ones to them: most will never go on, and what runs teaches TPE nothing. Made
+    anew for each suggestion, which asks for the trials many times: what they are is settled at the first.
+    """
 
     def __init__(self, study_name: str, storage: BaseStorage, evidence: Sequence[FrozenTrial]) -> None:
         super().__init__(study_name, storage)
         self._evidence = evidence
+        self._known: list[FrozenTrial] | None = None
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         # Optuna has no public way to give a sampler trials that are not in the study. This is what all samplers call.
-        own = super()._get_trials(deepcopy, states, use_cache)
-        return [*(trial for trial in self._evidence if states is None or trial.state in states), *own]
+        if self._known is None:
+            own = map(_as_pruned_if_paused, searched(super()._get_trials(deepcopy, None, use_cache)))
+            self._known = [*self._evidence, *own]
+        return [trial for trial in self._known if states is None or trial.state in states]
+
+
+def _as_pruned_if_paused(trial: FrozenTrial) -> FrozenTrial:
+    if trial.state != TrialState.RUNNING or not trial.user_attrs.get("paused"):
+        return trial
+    pruned = copy.copy(trial)
+    pruned.state = TrialState.PRUNED
+    return pruned
 
 
 def evidence_trials(evidence: Sequence[Evidence], distributions: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:

@@ -75,6 +75,9 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             # At its end Tune would write the state of all attempts, milliseconds each, to where nobody reads it. That
             # there is such a file it does look at: the one that it wrote in its first iteration.
             controller.checkpoint = _keep_no_state
+        if self._searcher.record.packing.in_order:
+            waiting = (trial for trial in self._trials.values() if trial.status == Trial.PENDING)
+            self._searcher.one_waits = any(_actor_of(controller, trial) is None for trial in waiting)
         if self._watch.look():
             self._end_silent_attempts(controller)
         # As Tune's own, but only among those that are not over (it is asked after each report), and that no process is
@@ -90,10 +93,11 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             if actor is None:
                 continue
             self._watch.runs(trial_id, actor._actor_id.hex())
+            number = self._searcher.assignments[trial_id].number
+            self._searcher.record.spending.runs(number)
             limit_s = self._watch.silent_too_long_s(trial_id)
             if limit_s is not None:
                 self._given_up[trial_id] = f"no progress for {limit_s:.0f} s, so its process was ended"
-                number = self._searcher.assignments[trial_id].number
                 _log.warning("trial %d made no progress for %.0f s: ending its process", number, limit_s)
                 ray.kill(actor)
 

@@ -18,8 +18,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     `assignments` maps Tune's trial ids, of which each is one attempt, to what was handed out; the scheduler shares it.
     `slots` maps them to the number of the worker: the lowest free one, until the worker that took the attempt says its
-    own. It only names workers for people. `capacity` is asked for the number of attempts at once before each; without
-    it whoever drives the searcher knows when to ask for one.
+    own. It only names workers for people. `capacity` is asked for the number of attempts at once before each, those
+    that share a slot counting by their parts; without it whoever drives the searcher knows when to ask for one.
+    `one_waits`: an attempt waits for its part of a GPU, said by the scheduler.
     """
 
     def __init__(self, record: StudyRecord, capacity: Callable[[], int] | None = None) -> None:
@@ -28,6 +29,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._capacity = capacity
         self.assignments: dict[str, Assignment] = {}
         self.slots: dict[str, int] = {}
+        self.one_waits = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next attempt; None while there is none; FINISHED once nothing runs, waits or is left to try.
@@ -35,7 +37,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         FINISHED is final for Tune, and None with nothing running blocks its loop: hence `exhausted` and not "no trial".
         """
         with self.record.first_error():
-            if self._capacity is not None and len(self.assignments) >= self._capacity():
+            if self._is_full():
                 return None
             assignment = self.record.next_assignment()
         if assignment is None:
@@ -44,6 +46,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self.slots[trial_id] = next(slot for slot in itertools.count() if slot not in taken)
         self.assignments[trial_id] = assignment
         return asdict(replace(assignment, slot=self.slots[trial_id]))
+
+    def _is_full(self) -> bool:
+        taken = sum(assignment.part for assignment in self.assignments.values())
+        full = self._capacity is not None and taken >= self._capacity()
+        return full or self.one_waits
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: the scheduler sees every result before this is called, and records it."""

@@ -45,8 +45,10 @@ class Trials:
     def suggested(self, number: int, created: int) -> dict[str, Any]:
         """Parameters for the trial that will have `number`: a function of the spec and the journal before it.
 
-        created: how many trials there are that continue no other. The first ones are those that were given.
+        created: how many trials there are that continue and confirm no other. The first ones are those that were given.
         """
+        # As if there were no trials that confirm others.
+        number -= sum("confirms" in trial.user_attrs for trial in self.all())
         given = self.spec.first_configurations[created : created + 1]
         max_epochs = self.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
         return samplers.suggest(

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial
 
 # Of `optuna.storages.journal._storage.JournalOperation` (Optuna 5.0); a test compares them.
 CREATE_STUDY, DELETE_STUDY, CREATE_TRIAL, SET_STATE, SET_SCORE, SET_ATTRIBUTE = 0, 1, 4, 6, 7, 8
@@ -34,6 +36,20 @@ class MergedJournal(BaseJournalBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Nobody writes to a copy."""
         raise AssertionError(f"{len(logs)} entries were appended to a journal that is only read")
+
+
+def replay(name: str, journal: BaseJournalBackend) -> tuple[list[FrozenTrial], dict[str, Any]]:
+    """The trials and the attributes of study `name` as Optuna reads them; none if its driver has not written yet.
+
+    To be called within `tuner.store.journal.replaying`.
+    """
+    with no_collection():
+        storage = JournalStorage(MergedJournal(journal))
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        return [], {}
+    return storage.get_all_trials(study_id, deepcopy=False), storage.get_study_user_attrs(study_id)
 
 
 def merged(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from tuner.training.dataspec import DataInfo, DataSpec
 from tuner.training.decoding import Tell, build
 from tuner.training.files import FileSource, refuse_small_classes
 from tuner.training.locking import file_lock
-from tuner.training.remarks import about_balance, about_copies, no_pictures, plural
+from tuner.training.remarks import about_copies, no_pictures, plural
 from tuner.training.sources import Source, flip_keeps_class, open_source
 from tuner.training.splits import stratified_indices
 
@@ -82,17 +82,16 @@ class CachedData:
             fingerprint=self.fingerprint,
             test_source=self.test_source,
             notes=self._notes(train, val),
+            train_counts=tuple(np.bincount(self.labels[train], minlength=len(self.classes)).tolist()),
         )
 
     def _notes(self, train: NDArray[np.int64], val: NDArray[np.int64]) -> tuple[str, ...]:
         leaked = int(np.isin(self.digests[val], self.digests[train]).sum())
-        counts = np.bincount(self.labels[train], minlength=len(self.classes)).tolist()
         bad = no_pictures(self.skipped, self.others)
         more = "`tuner data check` tells more"
         notes = [
             f"left out: {bad} ({more})" if bad else "",
             f"{about_copies(leaked, len(val))} ({more})" if leaked else "",
-            about_balance(self.classes, counts),
         ]
         return tuple(note for note in notes if note)
 

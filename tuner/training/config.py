@@ -74,6 +74,9 @@ class Hyperparameters:
     plateau_patience: int = _integer(3, 1, 1000, "epochs without a better validation score that are a plateau")
     stop_patience: int = _integer(0, 0, 1000, "epochs without a better validation score that end a trial; 0: none do")
     label_smoothing: float = _number(0.0, 0.0, 0.9, "share of the target spread over all classes")
+    class_weight: str = _choice(
+        "none", ("none", "balanced"), "'balanced' has each class count the same in the training loss"
+    )
     augment: float = _number(0.0, 0.0, 1.0, "strength of augmentation, 0 none to 1 strong")
     rotation_degrees: float = _number(0.0, 0.0, 180.0, "largest rotation of each picture, beside that of augment")
     shift: float = _number(0.0, 0.0, 0.5, "largest shift, as a share of the side, beside that of augment")

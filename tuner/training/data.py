@@ -61,16 +61,19 @@ class TrainingData:
 
 
 def load_training_data(
-    spec: DataSpec, cache_dir: Path, device: torch.device | str, tell: Tell = silent
+    spec: DataSpec, cache_dir: Path, device: torch.device | str, tell: Tell = silent, *, whole: bool = False
 ) -> TrainingData:
     """Open the training side, decoding it first if this machine has not yet; opens no test picture.
 
-    The pictures are copied to a GPU if they fit in half of its free memory. Raises UsageError and DataError as
+    The pictures are copied to a GPU if they fit in half of its free memory. whole: the validation pictures are training
+    pictures too. Raises UsageError and DataError as
     `open_cached` does.
     """
     device = torch.device(device)
     cached = open_cached(spec, cache_dir, tell)
     train_indices, val_indices = cached.split(spec)
+    if whole:
+        train_indices = np.arange(len(cached.labels))
     mean, std = _mean_and_std(cached.images, train_indices)
     images = _as_tensor(cached.images)
     if device.type == "cuda" and images.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:

@@ -81,7 +81,8 @@ class DataInfo:
     flip: whether a horizontal flip keeps the class.
     fingerprint: SHA-256 of the decoded training and validation pictures, their labels and classes.
     test_source: where the test split comes from, in words.
-    notes: what a person should know before trusting a score, a line each: files left out, copies, unbalance.
+    notes: what a person should know before trusting a score, a line each: files left out, copies.
+    train_counts: training pictures of each class.
     """
 
     name: str
@@ -95,6 +96,7 @@ class DataInfo:
     fingerprint: str
     test_source: str
     notes: tuple[str, ...] = ()
+    train_counts: tuple[int, ...] = ()
 
 
 def is_csv(dataset: str) -> bool:

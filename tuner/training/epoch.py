@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Diverged(Exception):
@@ -11,9 +11,11 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch gave. epoch: 1-based. score: validation accuracy, 0 to 1. The losses are mean cross-entropies in
-    nats, the training one with label smoothing and augmentation. seconds: wall time with validation. images: training
-    pictures used. waited: epochs since the best score, if the trial ends early for that; 0: it does not."""
+    """What one epoch gave. epoch: 1-based. score: the one by which epochs are compared. The losses are mean
+    cross-entropies in nats, the training one with label smoothing, class weights and augmentation. seconds: wall time
+    with validation. images: training pictures used. waited: epochs since the best score, if the trial ends early for
+    that; 0: it does not. scores: all that `objectives.OBJECTIVES` names; empty from a checkpoint of before they were
+    kept."""
 
     epoch: int
     score: float
@@ -22,3 +24,4 @@ class EpochReport:
     seconds: float
     images: int
     waited: int = 0
+    scores: dict[str, float] = field(default_factory=dict)

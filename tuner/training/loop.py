@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tuner import failpoints
 from tuner.errors import CheckpointError, UsageError
@@ -21,20 +20,19 @@ from tuner.training import checkpoint
 from tuner.training.augment import Moves, augment
 from tuner.training.checkpoint import SavedCheckpoints
 from tuner.training.checkpoint_ref import CheckpointRef
+from tuner.training.classweights import class_weights, training_loss
 from tuner.training.config import Hyperparameters, Value
 from tuner.training.data import TrainingData
 from tuner.training.epoch import Diverged, EpochReport
 from tuner.training.hardware import has_fast_bf16
 from tuner.training.models import load_state
 from tuner.training.networks import FAMILY, Architecture, normalised
+from tuner.training.objectives import DEFAULT_OBJECTIVE, objective
 from tuner.training.optimizer import Optimizer
 from tuner.training.randomness import TrialRandomness
 from tuner.training.schedule import learning_rate, plateaus
 from tuner.training.transfer import freeze
-
-_GPU_EVALUATION_BATCH = 512  # at least
-# Larger ones are slower: glibc asks the kernel anew for each activation of 32 MiB and more.
-_CPU_EVALUATION_BATCH = 256
+from tuner.training.validation import evaluation_batch, validate
 
 
 class TrialTrainer:
@@ -50,6 +48,7 @@ class TrialTrainer:
         variance from each part alone ("ghost batch normalization", Hoffer et al. 2017), which is noisier, and moves
         its running averages once a part; dropout draws other masks.
     network: the kind of network; params: what it is built from besides `hp`, see `Architecture.build`.
+    score: name of the objective (`objectives.OBJECTIVES`) that is the score of an epoch.
 
     Raises UsageError if the network does not fit the pictures' size; torch's own out-of-memory error passes through,
     here and in `run_epoch`, and so do all errors of a network of the user's own.
@@ -67,6 +66,7 @@ class TrialTrainer:
         micro_batch: int | None = None,
         network: Architecture = FAMILY,
         params: Mapping[str, Value] | None = None,
+        score: str = DEFAULT_OBJECTIVE,
     ) -> None:
         self._hp = hp
         self._network = network
@@ -86,10 +86,14 @@ class TrialTrainer:
         order = torch.channels_last if network.channels_last else torch.preserve_format
         self._model: nn.Module = built.to(self._device, memory_format=order)  # type: ignore[call-overload]
         self._optimizer = Optimizer(self._model, hp)
+        self._class_weights = class_weights(hp.class_weight, self._data)
+        self._score_name = score
+        self._sign = objective(score).sign
         self._report: EpochReport | None = None
         self._scores: list[float] = []
         self._best_weights: dict[str, Tensor] = {}
-        self._best_epoch, self._best_score = 0, -1.0
+        self._best_epoch, self._best_score = 0, -math.inf * self._sign
+        self._best_scores: dict[str, float] = {}
         self._kept: list[SavedCheckpoints] = []
 
     @property
@@ -110,15 +114,16 @@ class TrialTrainer:
             train_loss, images = self._train_epoch(after_step)
         if not math.isfinite(train_loss):
             raise Diverged(f"the training loss is {train_loss} at epoch {epoch}")
-        score, val_loss = self._validate()
+        scores = self._validate()
+        score, val_loss = scores[self._score_name], scores["val_loss"]
         if not math.isfinite(val_loss):
             raise Diverged(f"the validation loss is {val_loss} at epoch {epoch}")
         self._scores.append(score)
         seconds = time.perf_counter() - start
-        self._report = EpochReport(epoch, score, val_loss, train_loss, seconds, images, self._waited_too_long())
+        self._report = EpochReport(epoch, score, val_loss, train_loss, seconds, images, self._waited_too_long(), scores)
         # Of equal epochs the later one: its learning rate was lower, so it tends to do better on other pictures.
-        if score >= self._best_score:
-            self._best_epoch, self._best_score = epoch, score
+        if self._sign * score >= self._sign * self._best_score:
+            self._best_epoch, self._best_score, self._best_scores = epoch, score, scores
             self._best_weights = _on_host(self._model)
         return self._report
 
@@ -129,7 +134,7 @@ class TrialTrainer:
         """
         if not self._hp.stop_patience or len(self._scores) == self._max_epochs:
             return 0
-        waited = plateaus(self._scores[self._continued_from :], self._hp.stop_patience).waited
+        waited = plateaus(self._scores[self._continued_from :], self._hp.stop_patience, self._sign).waited
         return waited if waited >= self._hp.stop_patience else 0
 
     def save(self, folder: Path) -> SavedCheckpoints:
@@ -200,7 +205,7 @@ class TrialTrainer:
         steps = len(order) // batch_size
         # Summed on the device: reading a loss each step would make the GPU wait for Python.
         total = torch.zeros((), device=self._device)
-        seen = plateaus(self._scores, self._hp.plateau_patience).count
+        seen = plateaus(self._scores, self._hp.plateau_patience, self._sign).count
         for step in range(steps):
             # The middle of the step, so that neither the first nor the last has a rate of 0.
             position = self.epoch + (step + 0.5) / steps
@@ -228,35 +233,24 @@ class TrialTrainer:
         for part, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
                 logits = self._model(part)
-            loss = functional.cross_entropy(logits.float(), truth, label_smoothing=self._hp.label_smoothing)
+            loss = training_loss(logits.float(), truth, self._class_weights, self._hp.label_smoothing)
             share = loss * (len(part) / len(images))
             torch.autograd.backward(share)
             total += share.detach()
         self._optimizer.step(rate)
         return total
 
-    @torch.inference_mode()
-    def _validate(self) -> tuple[float, float]:
-        """Accuracy and mean loss on the validation pictures."""
-        self._model.eval()
-        indices = self._data.val_indices
-        hits = torch.zeros((), dtype=torch.int64, device=self._device)
-        loss = torch.zeros((), device=self._device)
-        on_cpu = self._device.type == "cpu"
-        at_once = _CPU_EVALUATION_BATCH if on_cpu else max(_GPU_EVALUATION_BATCH, 4 * self._hp.batch_size)
-        for part in torch.split(indices, self._micro_batch or at_once):
-            images, labels = self._data.batch(part)
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-                logits = self._model(images)
-            loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
-            hits += (logits.argmax(dim=1) == labels).sum()
-        return hits.item() / len(indices), loss.item() / len(indices)
+    def _validate(self) -> dict[str, float]:
+        """All objectives by name."""
+        at_once = self._micro_batch or evaluation_batch(self._device, self._hp.batch_size)
+        return validate(self._model, self._data, at_once=at_once, bf16=self._bf16)
 
     def _restore_best(self, last: CheckpointRef, recorded: CheckpointRef) -> None:
         # The two files may have been moved together since.
         beside = Path(last.path).with_name(Path(recorded.path).name)
         best = CheckpointRef(str(beside), recorded.sha256, recorded.epoch, recorded.score)
-        self._best_weights = checkpoint.read(best).group("model")
+        found = checkpoint.read(best)
+        self._best_weights, self._best_scores = found.group("model"), found.state.get("scores", {})
         self._best_epoch, self._best_score = best.epoch, best.score
         self._kept = [SavedCheckpoints(last, best)]
 
@@ -266,7 +260,8 @@ class TrialTrainer:
             if kept.best.epoch == self._best_epoch and path.parent == folder.absolute() and path.exists():
                 return kept.best
         tensors = _prefixed("model", self._best_weights)
-        return checkpoint.write(folder, "best", tensors, self._description(), self._best_epoch, self._best_score)
+        state = {**self._description(), "scores": self._best_scores}
+        return checkpoint.write(folder, "best", tensors, state, self._best_epoch, self._best_score)
 
     def _description(self) -> dict[str, Any]:
         """What rebuilds the network and its input without the data set."""

@@ -54,7 +54,7 @@ def import_here(name: str, folder: Path) -> BuildFunction:
     except (Exception, SystemExit) as error:  # whatever the user's module does
         raise UsageError(f"--model {name} cannot be imported: {describe_error(error, folder)}") from error
     if not callable(function):
-        raise UsageError(f"--model {name}: {attribute} is a {type(function).__name__}, not a function")
+        raise UsageError(f"--model {name}: {attribute} is of type {type(function).__name__}, not a function")
     return function  # type: ignore[no-any-return]
 
 

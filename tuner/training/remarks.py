@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-UNBALANCED = 3.0
-"""The largest class by the smallest, in training pictures, from which on a data set is called unbalanced."""
+UNBALANCED = 2.0
+"""The largest class by the smallest, in training pictures, from which on a data set is called unbalanced: with two
+classes, to say the larger one of every picture is then right two times in three."""
 
 _NAMED_AT_MOST = 3
 
@@ -50,14 +51,16 @@ def imbalance(counts: Sequence[int]) -> float:
     return max(counts) / max(1, min(counts))
 
 
-def about_balance(classes: Sequence[str], counts: Sequence[int]) -> str:
-    """How unequal the classes are. Empty if the largest is less than 3 times the smallest."""
+def about_balance(classes: Sequence[str], counts: Sequence[int], *, weighted: bool = False) -> str:
+    """How unequal the classes are, and what helps; weighted: what helps the training is done already. Empty if the
+    largest class is less than 2 times the smallest."""
     ratio = imbalance(counts)
     if ratio < UNBALANCED:
         return ""
     most, least = max(counts), min(counts)
+    training = "" if weighted else ", --set class_weight=balanced in training"
     return (
         f"unbalanced classes: {classes[counts.index(most)]!r} has {plural(most, 'training picture')}, "
         f"{classes[counts.index(least)]!r} {least:,} ({ratio:.1f} times as many), and accuracy tells little of small "
-        "classes"
+        f"classes; with --objective val_balanced_accuracy all count the same in the score{training}"
     )

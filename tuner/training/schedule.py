@@ -16,8 +16,9 @@ from tuner.training.config import Hyperparameters
 class Plateaus:
     """What a row of scores says about plateaus.
 
-    best_epoch: 1-based, of the first of the highest scores; 0 for no scores. waited: epochs since then. count:
-    how often `patience` epochs in a row went by without a score above all before; after each the waiting starts anew.
+    best_epoch: 1-based, of the first of the best scores; 0 for no scores. waited: epochs since then. count:
+    how often `patience` epochs in a row went by without a score better than all before; after each the waiting starts
+    anew.
     """
 
     best_epoch: int
@@ -25,11 +26,11 @@ class Plateaus:
     count: int
 
 
-def plateaus(scores: Sequence[float], patience: int) -> Plateaus:
-    """Walk through `scores`, of epochs 1, 2, ..."""
+def plateaus(scores: Sequence[float], patience: int, sign: float = 1.0) -> Plateaus:
+    """Walk through `scores`, of epochs 1, 2, ... sign: 1.0 if more is better, -1.0 if less is."""
     best_epoch, count, row = 0, 0, 0
     for epoch, score in enumerate(scores, start=1):
-        if not best_epoch or score > scores[best_epoch - 1]:
+        if not best_epoch or sign * score > sign * scores[best_epoch - 1]:
             best_epoch, row = epoch, 0
             continue
         row += 1

@@ -1,0 +1,67 @@
+"""ASHA by promotion (Li et al. 2018, algorithm 2 as written): who waits at a rung, and who goes on next.
+
+Each trial pauses at its rung, with a checkpoint. A free worker takes the best trial that waits at the highest rung at
+which one belongs to the best 1/eta; only if there is none does it begin a new trial.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tuner import asha
+from tuner.spec import StudySpec
+
+
+class Promotions:
+    """The scores at the rungs by trial, and who waits where: a fold over the journal, told of each change in it."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        self._scores: dict[int, dict[int, float]] = {}
+        self._ranked: dict[int, list[int]] = {}
+        self._waiting: dict[int, int] = {}
+
+    @property
+    def waiting(self) -> dict[int, int]:
+        """The rungs at which trials wait, by trial."""
+        return dict(self._waiting)
+
+    def arrived(self, number: int, rung: int, score: float) -> None:
+        """The trial has this score at the rung."""
+        self._scores.setdefault(rung, {})[number] = score
+        self._ranked.pop(rung, None)
+
+    def paused(self, number: int, rung: int) -> None:
+        """The trial waits at the rung, where it has arrived."""
+        self._waiting[number] = rung
+
+    def over(self, number: int) -> None:
+        """The trial does not wait any more: it goes on, or has ended."""
+        del self._waiting[number]
+
+    def promotable(self) -> int | None:
+        """`get_job` of algorithm 2: the trial to go on; None if the best 1/eta of each rung already went on."""
+        for rung in sorted(set(self._waiting.values()), reverse=True):
+            best = self._order(rung)[: self._promoted(rung)]
+            number = next((number for number in best if self._waiting.get(number) == rung), None)
+            if number is not None:
+                return number
+        return None
+
+    def reason(self, number: int) -> dict[str, Any]:
+        """Why a trial that waits would end now, as the journal keeps it: its rank among all that came to its rung, of
+        equal scores the lower number first, and the lowest score that is promoted, None if too few have come for any.
+        """
+        rung = self._waiting[number]
+        order, promoted = self._order(rung), self._promoted(rung)
+        cutoff = self._scores[rung][order[promoted - 1]] if promoted else None
+        rank = order.index(number) + 1
+        return {"kind": "asha", "rung": rung, "rank": rank, "peers": len(order) - 1, "cutoff": cutoff}
+
+    def _promoted(self, rung: int) -> int:
+        return asha.promoted(len(self._scores[rung]), self._spec.reduction_factor)
+
+    def _order(self, rung: int) -> list[int]:
+        if rung not in self._ranked:
+            self._ranked[rung] = asha.ranked(self._scores[rung], self._spec.direction)
+        return self._ranked[rung]
