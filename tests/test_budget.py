@@ -20,6 +20,7 @@ from tuner.spec import StudySpec
         ("50 EUR at 2.5/gpuh", Budget(50, "gpuh", "EUR", 2.5), "50 EUR", "50EUR@2.5/gpuh"),
         ("50eur @ 2.5 eur per GPU-hour", Budget(50, "gpuh", "EUR", 2.5), "50 EUR", "50EUR@2.5/gpuh"),
         ("$50@$2.5/gpuh", Budget(50, "gpuh", "$", 2.5), "50 $", "50$@2.5/gpuh"),
+        ("50 EUR at €2.5/gpuh", Budget(50, "gpuh", "EUR", 2.5), "50 EUR", "50EUR@2.5/gpuh"),
         ("1000 credits at 4/cpuh", Budget(1000, "cpuh", "credits", 4), "1000 credits", "1000credits@4/cpuh"),
     ],
 )
@@ -37,7 +38,10 @@ def test_money_pays_for_so_many_hours():
 
 @pytest.mark.parametrize(
     "text",
-    ["20gpu", "20", "gpuh", "50usd", "20 hours", "1,000gpuh", "-3gpuh", "50 EUR at 2.5", "9 EUR at 1 USD/gpuh", ""],
+    [
+        *("20gpu", "20", "gpuh", "50usd", "20 hours", "1,000gpuh", "-3gpuh", "50 EUR at 2.5", ""),
+        *("9 EUR at 1 USD/gpuh", "$50 at €2.5/gpuh", "$50 at 2.5€/gpuh", "50 EUR at $2.5/gpuh", "$50 at $2.5 eur/gpuh"),
+    ],
 )
 def test_anything_else_is_one_line_with_the_value_and_what_to_write(text):
     with pytest.raises(UsageError, match=r"not understood: .*20gpuh.*8cpuh.*50 EUR at 2.5/gpuh") as refused:
@@ -63,7 +67,15 @@ def test_a_larger_sum_needs_no_price_again_but_another_currency_does():
 @pytest.mark.parametrize("text", ["20gpuh", "0.01cpuh", "50 EUR at 2.5/gpuh", "$3 at 1/gpuh"])
 def test_the_larger_budget_that_is_proposed_is_one(text):
     budget = parse_budget(text)
-    assert parse_budget(budget.larger(), budget).hours == pytest.approx(1.5 * budget.hours, rel=0.05)
+    assert parse_budget(budget.larger(0.0), budget).hours == pytest.approx(1.5 * budget.hours, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "spent_h", "larger"),
+    [("10gpuh", 20.0, "30gpuh"), ("0.01gpuh", 0.222, "0.33gpuh"), ("5 EUR at 2/gpuh", 10.0, "30EUR")],
+)
+def test_the_larger_budget_is_above_what_was_spent_already(text, spent_h, larger):
+    assert parse_budget(text).larger(spent_h) == larger
 
 
 def test_a_budget_of_what_is_not_used_is_refused():

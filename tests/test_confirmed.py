@@ -35,6 +35,11 @@ def test_each_configuration_is_there_once_by_its_best_trial_and_confirmations_ar
     assert [trial.number for trial in best_configurations([first, second, again], "minimize")] == [0, 1]
 
 
+def test_a_configuration_has_the_place_of_its_best_trial_however_low_its_others_are():
+    low, between, high = searched(0, 0.8), searched(1, 0.85), searched(2, 0.95, width=16, continues=0)
+    assert [one.number for one in best_configurations([low, between, high], "maximize")] == [2, 1]
+
+
 def test_of_equal_scores_the_lower_number_comes_first():
     assert [one.number for one in best_configurations([searched(0, 0.9), searched(1, 0.9)], "maximize")] == [0, 1]
 

@@ -60,3 +60,10 @@ def test_the_trials_within_a_number_of_epochs_are_as_many_as_do_not_take_more():
         assert trials_within(spec, epochs + 0.01) == trials
         assert trials_within(spec, epochs - 0.01) == trials - 1
     assert trials_within(spec, 1e12, most=50) == 50
+
+
+def test_by_promotion_a_known_share_goes_on_and_somebody_to_the_end():
+    spec = new_spec(trials=10, asha="promote")  # rungs 1 and 3 of 9 epochs, reduction factor 3
+    assert [stretch.trials for stretch in forecast(spec, 1.0, 1).stretches] == [10, 3, 1]
+    few = forecast(replace(spec, trials=2), 1.0, 1)
+    assert [stretch.trials for stretch in few.stretches] == [2, 1, 1]

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.factories import new_spec, new_trial
+from tests.factories import new_ref, new_spec, new_trial
 from tuner.errors import UsageError
 from tuner.exchange import Failure, Report
 from tuner.ledger import Ledger, budget_of_resume, is_used_up
 from tuner.progress import format_budget
 from tuner.search.record import StudyRecord
-from tuner.search.spending import Spending
+from tuner.search.spending import Spending, end_without_process
 from tuner.store.journal import MemoryJournal
 from tuner.study import Study, read_study
 from tuner.usage import Attempt, Share, Usage, usage_of
@@ -120,6 +120,22 @@ def test_an_attempt_that_was_stopped_at_a_report_is_charged_up_to_it():
     assert search.spent_s == 10.0
 
 
+def test_an_attempt_that_never_had_a_process_costs_nothing_once_its_driver_was_stopped():
+    search = Search()
+    first, second, third = (search.record.next_assignment() for _ in range(3))
+    search.clock.seconds = 10.0
+    search.report(first, 1)
+    search.record.spending.runs(second.number)
+    search.record.stop()
+    search.clock.seconds = 40.0
+    end_without_process(search.record)
+    assert list(search.record.live) == [first.number, second.number]
+    search.begin_driver()
+    # The two that ran are charged an epoch of 10 s each, for nobody saw their end; the third waited for a machine.
+    assert search.spent_s == 10.0 + 10.0 + 10.0
+    assert search.record.records()[third.number].state == "queued"
+
+
 def test_epochs_that_are_trained_again_are_charged_again():
     search = Search()
     first = search.record.next_assignment()
@@ -213,6 +229,12 @@ def test_what_is_left_is_told_in_trials_once_enough_have_ended():
     assert format_budget(money, 8) == "1.5 of 5 EUR spent, enough for about 7 more trials"
 
 
+def test_with_asha_by_promotion_nobody_can_tell_how_many_trials_the_rest_pays_for():
+    ledger = Ledger(new_spec(budget="1gpuh", asha="promote"), [finished(number, 360) for number in range(3)])
+    assert format_budget(ledger, 7) == "0.3 of 1 GPU-hours spent"
+    assert ledger.status()["trials_paid"] is None
+
+
 def test_status_tells_what_is_spent_in_the_unit_of_the_budget():
     assert study_of().status()["budget"] is not None
     assert study_of(budget="").status()["budget"] is None
@@ -229,13 +251,33 @@ def test_a_study_is_used_up_once_the_rest_pays_for_no_rung():
     assert not is_used_up(study_of(finished(0, 3400), budget=""))
 
 
+def paused(number, seconds, score):
+    usage = Usage((Attempt(GPU, seconds, True),), seconds)
+    return new_trial(number, state="paused", values=[(1, score)], usage=usage, checkpoint=new_ref())
+
+
+def promoting(*trials, wanted):
+    return Study(new_spec(asha="promote"), trials, wanted, None, budget="1gpuh")
+
+
+def test_with_asha_by_promotion_only_who_is_promoted_has_to_be_paid_for():
+    # None of two trials is promoted from a rung of a third, so a new one is next: 1 epoch, which is paid for.
+    assert not is_used_up(promoting(paused(0, 1000, 0.5), paused(1, 1000, 0.6), wanted=3))
+    # One of three is: 2 epochs to the next rung, which are not, and no new trial is begun in its place.
+    three = [paused(0, 1000, 0.5), paused(1, 1000, 0.6), paused(2, 300, 0.4)]
+    assert is_used_up(promoting(*three, wanted=4))
+    # Once one went on from there, the others only wait to be ended, which costs nothing.
+    gone = replace(three[1], state="complete", values=[(epoch, 0.6) for epoch in range(1, 10)])
+    assert not is_used_up(promoting(three[0], gone, three[2], wanted=3))
+
+
 def test_to_resume_a_study_whose_budget_is_used_up_takes_a_larger_total():
     study = study_of(finished(0, 3500))
     with pytest.raises(
         UsageError, match=r"budget of 1 GPU-hours is used up: 0.972 spent.*resume test --budget 1.5gpuh"
     ):
         budget_of_resume(study, None)
-    with pytest.raises(UsageError, match=r"budget of 0.5 GPU-hours is used up: 0.972 spent; give"):
+    with pytest.raises(UsageError, match=r"budget of 0.5 GPU-hours is used up: 0.972 spent; give.*--budget 1.5gpuh"):
         budget_of_resume(study, "0.5gpuh")
     assert budget_of_resume(study, "2gpuh") == "2gpuh"
     assert budget_of_resume(replace(study, budget=""), None) == ""

@@ -8,6 +8,7 @@ from rich.console import Console
 from tests.factories import new_ref, new_spec
 from tests.factories import new_trial as build_trial
 from tuner.progress import LiveTable, PlainLines, SearchView, format_seconds, progress_for
+from tuner.usage import Attempt, Share, Usage
 
 BEST = new_ref(epoch=9, score=0.95)
 ASHA = {"kind": "asha", "rung": 1, "rank": 5, "peers": 6, "cutoff": 0.8}
@@ -50,6 +51,27 @@ def test_the_summary_tells_done_best_speed_and_time_left():
     assert view.summary() == (
         "1/4 trials done, best 0.9500 (trial 0, epoch 9), 10 epochs/min, 1m00s so far, about 3m00s left"
     )
+
+
+def ran(number, seconds, **changes):
+    return new_trial(number, usage=Usage((Attempt(Share(1.0, 1), seconds, True),), seconds), **changes)
+
+
+def test_the_budget_counts_runs_that_confirm_although_they_are_not_shown():
+    trials = [ran(0, 360, state="complete"), ran(1, 720, state="complete", confirms=0)]
+    view = SearchView(new_spec(budget="1gpuh"), trials, 4, lambda: 0.0)
+    assert "1/4 trials done" in view.summary()
+    assert "0.3 of 1 GPU-hours spent" in view.summary()
+
+
+def test_no_budget_is_shown_while_a_result_is_confirmed_for_none_holds():
+    confirming = ran(1, 0, confirms=0)
+    between = [ran(1, 9, state="complete", confirms=0), ran(2, 0, state="queued", confirms=0)]
+    view = SearchView(new_spec(budget="1gpuh"), between, 0, lambda: 0.0)
+    assert "GPU-hours" not in view.summary()
+    attached = SearchView(new_spec(budget="1gpuh"), [ran(0, 360, state="complete"), confirming], 1, lambda: 0.0)
+    assert "GPU-hours" not in attached.summary()
+    assert "1/2 trials done" in attached.summary()
 
 
 def test_speed_and_time_left_count_only_what_this_run_did():

@@ -19,8 +19,9 @@ _NUMBER = r"(\d+(?:\.\d+)?)"
 _HOURS = r"(gpu|cpu)[\s-]*h(?:ours?|rs?)?"
 _CURRENCY = r"([$€£¥]|[a-z]{3,10})"
 _IN_HOURS = re.compile(rf"{_NUMBER}\s*{_HOURS}")
-_PRICE = rf"(?:at|@)\s*[$€£¥]?{_NUMBER}\s*{_CURRENCY}?\s*(?:/|per)\s*{_HOURS}"
+_PRICE = rf"(?:at|@)\s*([$€£¥])?{_NUMBER}\s*{_CURRENCY}?\s*(?:/|per)\s*{_HOURS}"
 _IN_MONEY = re.compile(rf"(?:{_CURRENCY}\s*{_NUMBER}|{_NUMBER}\s*{_CURRENCY})(?:\s*{_PRICE})?")
+_SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,11 @@ class Budget:
             return f"{_exact(self.amount)}{self.unit}"
         return f"{_exact(self.amount)}{self.currency}@{_exact(self.price)}/{self.unit}"
 
-    def larger(self) -> str:
-        """Half as much again, as `--budget` takes it after this one."""
-        more = f"{self.amount * 1.5:.2g}"
+    def larger(self, spent_h: float) -> str:
+        """Half as much again, or as was spent if that is more, as `--budget` takes it after this one. spent_h: hours
+        of its unit.
+        """
+        more = f"{max(self.amount, spent_h * self.price) * 1.5:.2g}"
         return f"{_exact(float(more))}{self.currency or self.unit}"
 
 
@@ -75,10 +78,11 @@ def parse_budget(text: str, earlier: Budget | None = None) -> Budget:
         currency = found[1] or found[4]
         currency = currency.upper() if len(currency) == 3 else currency
         amount = float(found[2] or found[3])
-        price, priced_in, device = found[5], found[6], found[7]
-        if price is not None and (priced_in is None or priced_in.upper() == currency.upper()):
+        price, device = found[6], found[8]
+        priced_in = [name for name in (found[5], found[7]) if name is not None]
+        if price is not None and all(_is_same(name, currency) for name in priced_in):
             return _above_zero(Budget(amount, _unit(device), currency, float(price)), text)
-        if price is None and earlier is not None and earlier.currency.upper() == currency.upper():
+        if price is None and earlier is not None and _is_same(earlier.currency, currency):
             return _above_zero(replace(earlier, amount=amount), text)
     raise UsageError(
         f"budget {text!r} is not understood: give GPU-hours such as 20gpuh, hours of CPU cores such as 8cpuh, or money "
@@ -119,6 +123,11 @@ def _above_zero(budget: Budget, text: str) -> Budget:
     if budget.amount <= 0 or budget.price <= 0:
         raise UsageError(f"budget {text!r} must be above 0, and so must its price")
     return budget
+
+
+def _is_same(currency: str, other: str) -> bool:
+    one, two = (_SYMBOLS.get(name, name.upper()) for name in (currency, other))
+    return one == two
 
 
 def _unit(device: str) -> Unit:

@@ -112,7 +112,10 @@ def best_configurations(trials: Iterable[TrialRecord], direction: Direction) -> 
     sign = 1.0 if direction == "maximize" else -1.0
     kept = [trial for trial in trials if trial.confirms is None and trial.best_checkpoint is not None]
     kept.sort(key=lambda trial: (-sign * _score(trial), trial.number))
-    return list({_configuration(trial): trial for trial in reversed(kept)}.values())[::-1]
+    best: dict[Any, TrialRecord] = {}
+    for trial in kept:
+        best.setdefault(_configuration(trial), trial)
+    return list(best.values())
 
 
 def runs_for(trials: Iterable[TrialRecord], direction: Direction, max_epochs: int, wanted: Confirmation) -> Runs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, replace
 
+from tuner import asha
 from tuner.spec import StudySpec
 
 
@@ -52,7 +53,7 @@ def forecast(spec: StudySpec, epoch_s: float, at_once: int) -> Forecast:
     begins, trials = 0, float(spec.trials)
     for ends in (*spec.rungs(), spec.max_epochs):
         stretches.append(Stretch(begins, ends, trials))
-        begins, trials = ends, expected_to_go_on(trials, spec.reduction_factor)
+        begins, trials = ends, _going_on(trials, spec)
     return Forecast(tuple(stretches), epoch_s, at_once)
 
 
@@ -61,6 +62,13 @@ def trials_within(spec: StudySpec, epochs: float, most: int = 10_000) -> int:
     return bisect.bisect(
         range(1, most + 1), epochs, key=lambda trials: forecast(replace(spec, trials=trials), 1, 1).epochs
     )
+
+
+def _going_on(arrivals: float, spec: StudySpec) -> float:
+    """Of the trials that arrive at a rung. By promotion it is known, and somebody is promoted in the end."""
+    if spec.asha == "promote":
+        return float(max(1, asha.promoted(int(arrivals), spec.reduction_factor)))
+    return expected_to_go_on(arrivals, spec.reduction_factor)
 
 
 def expected_to_go_on(arrivals: float, reduction_factor: int) -> float:

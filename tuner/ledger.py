@@ -100,16 +100,18 @@ class Ledger:
 
     @property
     def trials_paid(self) -> int | None:
-        """How many more trials what is left pays for, by what one took so far; None before there are enough of them."""
-        if self._finished < _ENOUGH_TRIALS or self.spent_h <= 0:
+        """How many more trials what is left pays for, by what one took so far; None before there are enough of them.
+
+        None too with ASHA by promotion, where those that wait at a rung have spent as well, and may go on.
+        """
+        if self._spec.asha == "promote" or self._finished < _ENOUGH_TRIALS or self.spent_h <= 0:
             return None
         return int(max(0.0, self.left_h) / (self.spent_h / self._finished) + 1e-6)
 
-    def pays(self, number: int, share: Share, max_epochs: int, committed_h: float = 0.0) -> bool:
-        """Whether trial `number`, known or not, gets to its next rung, beside what was promised to others. Before any
-        epoch was measured: whether anything is left.
+    def pays(self, number: int, share: Share, max_epochs: int, left_h: float) -> bool:
+        """Whether trial `number`, known or not, gets to its next rung by `left_h`, the hours that are promised to no
+        other. Before any epoch was measured: whether anything is left.
         """
-        left_h = self.left_h - committed_h
         return left_h > 0 and self.need_h(number, share, None, max_epochs) * MARGIN <= left_h
 
     @property
@@ -126,6 +128,11 @@ class Ledger:
     def as_hours(self, seconds: float, share: Share) -> float:
         """Of the budget's unit."""
         return seconds * self._share(share) / 3600
+
+    @property
+    def larger(self) -> str:
+        """A budget to go on with, as `--budget` takes it."""
+        return self.budget.larger(self.spent_h)
 
     def is_enough_for(self, trials: int) -> bool:
         """Whether what is left is expected to pay for so many more trials; before anybody can know, it is."""
@@ -152,10 +159,28 @@ def is_used_up(study: Study) -> bool:
     shares = [attempt.share for trial in study.trials for attempt in trial.usage.attempts[-1:]]
     if ledger is None or not shares or study.state != "stopped":
         return False
-    numbers = [trial.number for trial in study.trials if not trial.is_finished and trial.confirms is None]
+    numbers, left_h = _candidates(study), ledger.left_h
+    return bool(numbers) and not any(ledger.pays(number, shares[-1], study.max_epochs, left_h) for number in numbers)
+
+
+def _candidates(study: Study) -> list[int]:
+    """What the next driver of a study could launch first, as `StudyRecord` finds it; the number after the last trial's
+    is a new trial.
+    """
+    from tuner.search.promotion import Promotions  # which knows trial records, and they know their ledger
+
+    promotions = Promotions(study.spec)
+    queued = []
+    for trial in study.trials:
+        promotions.known(trial)
+        if not trial.is_finished and trial.state != "paused" and trial.confirms is None:
+            queued.append(trial.number)
+    if (promoted := promotions.promotable()) is not None:
+        return [*queued, promoted]
     if sum(trial.is_wanted for trial in study.trials) < study.trials_wanted:
-        numbers.append(len(study.trials))
-    return not any(ledger.pays(number, shares[-1], study.max_epochs) for number in numbers)
+        return [*queued, len(study.trials)]
+    last = None if queued else promotions.last_resort()
+    return queued if last is None else [last]
 
 
 def budget_of_resume(study: Study, given: str | None) -> str:
@@ -170,6 +195,6 @@ def budget_of_resume(study: Study, given: str | None) -> str:
     complete = given is None and study.state == "complete"  # nothing is asked of it
     if ledger is not None and not complete and (ledger.left_h <= 0 or is_used_up(resumed)):
         raise UsageError(
-            f"{ledger.used_up}; give a larger total: `tuner resume {study.spec.name} --budget {ledger.budget.larger()}`"
+            f"{ledger.used_up}; give a larger total: `tuner resume {study.spec.name} --budget {ledger.larger}`"
         )
     return budget

@@ -154,7 +154,7 @@ def ray_ready(
     metadata: Mapping[str, str],
 ) -> Iterator[tuple[Slots, str]]:
     """A connected Ray, with a line that says so while it starts."""
-    from tuner.submit import import_ahead, ray_cluster
+    from tuner.submit import ray_cluster
 
     status = console.status("starting Ray" if address is None else f"joining Ray at {address}")
     status.start()
@@ -163,8 +163,6 @@ def ray_ready(
             address, resources, insecure=insecure, strict_gpus=strict_gpus, metadata=metadata
         ) as slots_and_url:
             status.stop()
-            if address is None:
-                import_ahead(slots_and_url[0].count)
             yield slots_and_url
     finally:
         status.stop()

@@ -81,20 +81,26 @@ def describe_end(trial: TrialRecord) -> str:
 
 
 class SearchView:
-    """What is known of a running search: fed by `trial_changed`, asked by the displays. Seconds come from `clock`."""
+    """What is known of a running search: fed by `trial_changed`, asked by the displays. Seconds come from `clock`.
+
+    trials: all that there are; those that confirm others are shown once they run. trials_wanted: 0 for a driver that
+    confirms, which then gives only what it shows.
+    """
 
     def __init__(
         self, spec: StudySpec, trials: Iterable[TrialRecord], trials_wanted: int, clock: Callable[[], float]
     ) -> None:
         self.spec = spec
         self._lock = threading.Lock()  # the table is drawn by a thread of its own
-        self._trials = {trial.number: trial for trial in trials}
+        known = list(trials)
+        shown = (one for one in known if not trials_wanted or one.confirms is None or one.state == "running")
+        self._trials = {trial.number: trial for trial in shown}
         self._wanted = trials_wanted
         self.clock = clock
         self._start_s = clock()
         self._done_before = self.done
         self._epochs_before = self._epochs()
-        self._ledger = Ledger(spec, self._trials.values()) if spec.budget else None
+        self._ledger = Ledger(spec, known) if spec.budget and trials_wanted else None
         self._spent_before_h = self._ledger.spent_h if self._ledger is not None else 0.0
 
     def change(self, trial: TrialRecord) -> None:
@@ -140,7 +146,8 @@ class SearchView:
         parts.append(f"{(self._epochs() - self._epochs_before) / elapsed_s * 60:.0f} epochs/min")
         parts.append(f"{format_seconds(elapsed_s)} so far")
         trials_left = self.trials_wanted - self.done
-        if self._ledger is not None:
+        confirming = any(one.confirms is not None and one.state == "running" for one in self.trials())
+        if self._ledger is not None and not confirming:  # no budget holds for who confirms
             with self._lock:
                 parts.append(format_budget(self._ledger, trials_left, elapsed_s, self._spent_before_h))
             if not self._ledger.is_enough_for(trials_left):

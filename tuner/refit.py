@@ -18,6 +18,7 @@ from tuner.retention import model_folder
 from tuner.study import Study, TrialRecord
 from tuner.training.data import load_training_data
 from tuner.training.epoch import Diverged
+from tuner.training.memory import ran_out_of_memory
 from tuner.training.networks import open_network
 from tuner.training.refit import best_device, train_whole
 
@@ -74,7 +75,9 @@ def refit(
         )
     except Diverged as error:
         raise ExportError(f"the refit of trial {trial.number} diverged ({error}): export it without --refit") from error
-    except (cuda.OutOfMemoryError, MemoryError) as error:
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
         raise ExportError(
             f"the {name} has no memory to refit trial {trial.number} ({first_line(error)}): free some, or export it "
             "without --refit"

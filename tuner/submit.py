@@ -83,21 +83,6 @@ def ray_cluster(
         ray.shutdown()
 
 
-def import_ahead(processes: int) -> None:
-    """Have so many processes import torch and all else that a trial needs, while this one imports Tune.
-
-    Ray keeps them for whoever needs a process next, and those are the first trials.
-    """
-    import ray
-
-    @ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
-    def ahead() -> None:
-        import tuner.worker  # noqa: F401
-
-    for _ in range(processes):
-        ahead.remote()
-
-
 def _slots(resources: Resources, where: str, *, grows: bool, strict_gpus: bool, timeout_s: float) -> Slots:
     if strict_gpus and resources.gpus:
         wait_for_gpus(resources.gpus, where, ask=grows, timeout_s=timeout_s)

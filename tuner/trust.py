@@ -42,10 +42,11 @@ def _confirmed(confirmation: Mapping[str, Any], metrics: Mapping[str, Any]) -> l
         cells = (one["trial"], f"{one['mean']:.4f}", _spread(one), scores, f"{one['search_score']:.4f}")
         table.append(f"| {' | '.join(map(str, cells))} |")
     first = ranking[0]
+    of_those = " of those none of whose runs diverged" if any(one["diverged"] for one in ranking) else ""
     return [
-        f"The winner was confirmed: the best configurations of the search ({len(ranking)}) were trained again for all "
-        f"epochs with fresh seeds, and the one with the best mean {validation['metric']} won. That mean is what to "
-        f"expect of such a training: {first['mean']:.4f}, standard deviation {_spread(first)}.",
+        f"The winner was confirmed: the best configurations of the search ({len(ranking)}) were trained again as "
+        f"complete trials with fresh seeds, and the one with the best mean {validation['metric']}{of_those} won. That "
+        f"mean is what to expect of such a training: {first['mean']:.4f}, standard deviation {_spread(first)}.",
         "\n".join(table),
         f"Of the winner's fresh runs the one with the best validation score was taken, trial {validation['trial']} "
         f"after epoch {validation['epoch']}: that score of its own is somewhat too high, the mean is not chosen so.",

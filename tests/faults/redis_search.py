@@ -112,7 +112,7 @@ def driver_journal(connected: redis.Redis, clock: Clock, **options: Any) -> Redi
 
 def decided(texts: list[str]) -> list[dict[str, Any]]:
     """The entries of a journal without what is different in each run: who wrote them, and when."""
-    passing = ("worker_id", "datetime_start", "datetime_complete", "recorded_s")
+    passing = ("worker_id", "datetime_start", "datetime_complete", "recorded_s", "used_s")
 
     def lasting(content: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in content.items() if key not in passing}

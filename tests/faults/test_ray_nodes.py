@@ -39,7 +39,7 @@ from tests.trainables import SlowlySaving
 from tuner import cli, launch
 from tuner.search import driver
 
-launch._refuse_changed_data = lambda *_: None
+launch.refuse_changed_data = lambda *_: None
 driver.run = functools.partial(driver.run, trainable=SlowlySaving)
 cli.main()
 """

@@ -41,7 +41,7 @@ def test_status_json_has_the_documented_keys(tuner, first):
     status = json.loads(tuner("status", "first", "--json"))
     assert set(status) == {
         *("name", "state", "dataset", "space", "trials", "trials_wanted", "best", "metric", "direction", "max_epochs"),
-        *("rungs", "epochs_trained", "worker_seconds", "seed", "warm_start", "driver"),
+        *("rungs", "epochs_trained", "worker_seconds", "seed", "warm_start", "driver", "budget", "confirmed"),
     }
     assert (status["name"], status["state"], status["dataset"], status["driver"]) == (
         "first",
@@ -63,7 +63,7 @@ def test_trials_json_is_a_list_of_documented_entries(tuner, first):
     assert [trial["number"] for trial in trials] == list(range(6))
     for trial in trials:
         keys = ["number", "state", "reason", "params", "values", "attempt", "worker", "seconds", "continues"]
-        assert list(trial) == [*keys, "enqueued"]
+        assert list(trial) == [*keys, "enqueued", "confirms"]
         assert trial["state"] in ("complete", "pruned", "failed")
         assert [epoch for epoch, _ in trial["values"]] == list(range(1, len(trial["values"]) + 1))
     assert "why it ended" in tuner("trials", "first")
@@ -193,7 +193,7 @@ def test_spaces_are_listed_shown_and_checked(tuner):
 def test_a_dry_run_tells_the_rungs_and_the_time_and_leaves_nothing_behind(tuner):
     printed = tuner("search", "digits", "--gpus", "0", "--trials", "16", "--max-epochs", "8", "--dry-run")
     assert "one epoch of the median configuration takes" in printed
-    assert "\n2          16 of 16\n" in printed
+    assert "\n1 to 2     16 of 16\n" in printed
     assert "(without early stopping 128)" in printed
     assert not list((tuner.home / "checkpoints").glob("dry-run-*"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from optuna.trial import TrialState
 
@@ -128,10 +130,33 @@ def test_nobody_that_waits_is_ended_while_another_runs_that_may_still_make_room(
     assert record.next_assignment() is None
     assert [trial.state for trial in record.records()] == ["paused", "paused", "running"]
     record.report(last, Failure("error", "boom"))
-    assert (record.exhausted, record.next_assignment()) == (False, None)  # two came, too few for anyone to go on
-    assert [trial.state for trial in record.records()] == ["pruned", "pruned", "failed"]
+    assert not record.exhausted
+    train(record)  # two came, too few for anyone to be promoted: the better one goes on all the same
+    assert [trial.state for trial in record.records()] == ["pruned", "complete", "failed"]
     assert record.records()[0].reason == {"kind": "asha", "rung": 1, "rank": 2, "peers": 1, "cutoff": None}
     assert record.exhausted
+
+
+def test_a_search_of_too_few_trials_for_its_rungs_still_completes_its_best_one():
+    spec = new_spec(asha="promote", trials=4)  # one of four belongs to the best third of rung 1, none of one at rung 3
+    journal = MemoryJournal()
+    record = StudyRecord(spec, journal)
+    train(record)
+    states = {trial.number: trial.state for trial in record.records()}
+    best = max(range(4), key=lambda number: score_of(number, 1))
+    assert states == {number: "complete" if number == best else "pruned" for number in range(4)}
+    assert audit(spec, journal).differences == []
+
+
+def test_a_trial_on_its_plateau_at_a_rung_is_complete_and_does_not_wait_there():
+    record = StudyRecord(SPEC, journal := MemoryJournal())
+    assignment = record.next_assignment()
+    assert not record.report(assignment, replace(report(0, 1, 0.9), waited=2))
+    (trial,) = record.records()
+    assert (trial.state, trial.reason) == ("complete", {"kind": "plateau", "waited": 2})
+    train(record)
+    assert record.rungs[1][0] == 0.9
+    assert audit(SPEC, journal).differences == []
 
 
 def test_a_stopped_search_leaves_them_paused_and_more_trials_may_promote_them():

@@ -47,6 +47,21 @@ def test_a_trial_is_launched_only_if_it_gets_to_its_first_rung_beside_those_that
     assert not search.record.exhausted  # two run
 
 
+def test_what_runs_is_added_up_once_however_many_trials_wait(monkeypatch):
+    search = new_search(60, trials=50)
+    for _ in range(20):
+        search.record.next_assignment()
+    search.begin_driver()  # all of them wait again
+    train(search, search.record.next_assignment(), [1, 2])
+    for _ in range(19):
+        search.record.next_assignment()
+    asked = []
+    need_h = search.record.spending._need_h
+    monkeypatch.setattr(search.record.spending, "_need_h", lambda number: asked.append(number) or need_h(number))
+    search.record.next_assignment()
+    assert 0 < len(asked) <= len(search.record.live)
+
+
 def test_what_a_trial_that_ended_early_leaves_pays_for_another():
     search = new_search(8, reduction_factor=2)
     first = search.record.next_assignment()

@@ -46,5 +46,5 @@ def resume_command(study: Study, elsewhere: str = "") -> str:
     from tuner.ledger import is_used_up
 
     ledger = study.ledger
-    budget = f" --budget {ledger.budget.larger()}" if ledger is not None and is_used_up(study) else ""
+    budget = f" --budget {ledger.larger}" if ledger is not None and is_used_up(study) else ""
     return f"tuner resume {study.spec.name}{budget}{f' --address {elsewhere}' if elsewhere else ''}"

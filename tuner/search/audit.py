@@ -81,18 +81,25 @@ class _Walk:
             if epoch in record.rungs(self._spec):
                 if self._spec.asha == "promote":
                     self._promotions.arrived(record.number, epoch, score)
-                    self._promotions.paused(record.number, epoch)
+                    if not (record.state == "complete" and epoch == record.values[-1][0]):
+                        self._promotions.paused(record.number, epoch)
                 else:
                     self._compare_decision(record, epoch, score)
         elif operation == JournalOperation.SET_TRIAL_USER_ATTR and entry["user_attr"].get("paused") == 0:
             number = entry["trial_id"]
             self._compare_promotion(number, f"trial {number} was promoted")
-        elif operation == JournalOperation.SET_TRIAL_STATE_VALUES and entry["trial_id"] in self._promotions.waiting:
-            self._compare_end(self._records[entry["trial_id"]])
+        elif operation == JournalOperation.SET_TRIAL_STATE_VALUES:
+            record = self._records[entry["trial_id"]]
+            if record.number in self._promotions.waiting:
+                self._compare_end(record)
+            elif record.state == "complete" and record.confirms is None:
+                self._promotions.completed()
 
     def _compare_promotion(self, number: int | None, did: str) -> None:
         """number: who was promoted; None: a new trial was preferred to all that wait."""
         wanted = self._promotions.promotable()
+        if wanted is None and number is not None:
+            wanted = self._promotions.last_resort()
         self._found.decisions += 1
         if number != wanted:
             would = "nobody" if wanted is None else f"trial {wanted}"
@@ -101,7 +108,10 @@ class _Walk:
             self._promotions.over(number)
 
     def _compare_end(self, record: TrialRecord) -> None:
-        if (other := self._promotions.promotable()) is not None:
+        other = self._promotions.promotable()
+        if other is None:
+            other = self._promotions.last_resort()
+        if other is not None:
             self._found.differences.append(f"trial {record.number} ended, and trial {other} would be promoted now")
         wanted = self._promotions.reason(record.number)
         self._promotions.over(record.number)

@@ -37,9 +37,10 @@ def record_epoch(
     new = epoch not in values
     compared = assignment.confirms is None and epoch > assignment.continued_from
     at_rung = new and compared and epoch in spec.rungs(assignment.max_epochs)
-    paused = at_rung and spec.asha == "promote"
+    promotes = at_rung and spec.asha == "promote"
+    paused = promotes and not report.waited  # a trial on its plateau has nothing to go on for
     decision = None
-    if at_rung and not paused:
+    if at_rung and not promotes:
         decision = asha.decide(score, rungs[epoch], spec.reduction_factor, spec.direction)
     stopped = decision is not None and not decision.go_on
     complete = not stopped and not paused and (report.waited > 0 or epoch >= assignment.max_epochs)
@@ -65,9 +66,12 @@ def record_epoch(
             trials.set(number, "paused", epoch)
     if at_rung:
         rungs[epoch].append(score)
-    if paused:
+    if promotes:
         promotions.arrived(number, epoch, score)
+    if paused:
         promotions.paused(number, epoch)
+    if complete and assignment.confirms is None:
+        promotions.completed()
     return stopped or complete or paused
 
 

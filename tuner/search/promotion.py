@@ -10,6 +10,7 @@ from typing import Any
 
 from tuner import asha
 from tuner.spec import StudySpec
+from tuner.study import TrialRecord
 
 
 class Promotions:
@@ -20,11 +21,23 @@ class Promotions:
         self._scores: dict[int, dict[int, float]] = {}
         self._ranked: dict[int, list[int]] = {}
         self._waiting: dict[int, int] = {}
+        self._any_complete = False
 
     @property
     def waiting(self) -> dict[int, int]:
         """The rungs at which trials wait, by trial."""
         return dict(self._waiting)
+
+    def known(self, trial: TrialRecord) -> None:
+        """All of a trial that is in the journal."""
+        scores = dict(trial.values)
+        for rung in trial.rungs(self._spec):
+            if rung in scores:
+                self.arrived(trial.number, rung, scores[rung])
+        if trial.state == "paused":
+            self.paused(trial.number, trial.values[-1][0])
+        elif trial.state == "complete" and trial.confirms is None:
+            self.completed()
 
     def arrived(self, number: int, rung: int, score: float) -> None:
         """The trial has this score at the rung."""
@@ -39,6 +52,10 @@ class Promotions:
         """The trial does not wait any more: it goes on, or has ended."""
         del self._waiting[number]
 
+    def completed(self) -> None:
+        """A trial has been trained to its end."""
+        self._any_complete = True
+
     def promotable(self) -> int | None:
         """`get_job` of algorithm 2: the trial to go on; None if the best 1/eta of each rung already went on."""
         for rung in sorted(set(self._waiting.values()), reverse=True):
@@ -47,6 +64,17 @@ class Promotions:
             if number is not None:
                 return number
         return None
+
+    def last_resort(self) -> int | None:
+        """Who goes on if nobody is promotable, nothing runs, nothing is left to begin and no trial is complete.
+
+        It is the best of those that wait at the highest rung. Too few trials may have come to a rung for any to belong
+        to its best 1/eta, and a search would end without a model.
+        """
+        if self._any_complete or not self._waiting:
+            return None
+        rung = max(self._waiting.values())
+        return next(number for number in self._order(rung) if self._waiting.get(number) == rung)
 
     def reason(self, number: int) -> dict[str, Any]:
         """Why a trial that waits would end now, as the journal keeps it: its rank among all that came to its rung, of

@@ -79,14 +79,12 @@ class StudyRecord:
             self._next_number += 1
             self._created += trial.is_wanted
             self.spending.known(trial)
+            self._promotions.known(trial)
             scores = dict(trial.values)
             for level in trial.rungs(self.spec):
                 if level in scores:
                     self.rungs[level].append(scores[level])
-                    self._promotions.arrived(trial.number, level, scores[level])
-            if trial.state == "paused":
-                self._promotions.paused(trial.number, trial.values[-1][0])
-            elif not trial.is_finished and trial.confirms is None:
+            if not trial.is_finished and trial.state != "paused" and trial.confirms is None:
                 self._queue.append(trial.number)
             self.brake.any_epoch |= bool(scores)
         self.packing.known(self._trials.all())
@@ -175,7 +173,7 @@ class StudyRecord:
     def out_of_budget(self) -> bool:
         """Nothing runs, something is left to launch, and the budget pays for nothing of it."""
         candidates = [] if self.live or self.stopping else self._candidates()
-        return bool(candidates) and not any(map(self._pays_for, candidates))
+        return bool(candidates) and self.spending.first_paid(candidates, self.live, self.max_epochs) is None
 
     @property
     def _left(self) -> bool:
@@ -195,7 +193,7 @@ class StudyRecord:
         if self.stopping:
             return None
         candidates = self._candidates()
-        number = next(filter(self._pays_for, candidates), None)
+        number = self.spending.first_paid(candidates, self.live, self.max_epochs)
         if number is None:
             if not (candidates or self.live or self._confirms):
                 for number in end_paused(self._trials, self._journal, self._promotions):
@@ -223,10 +221,10 @@ class StudyRecord:
             return candidates
         if (promoted := self._promotions.promotable()) is not None:
             return [*candidates, promoted]  # and no new trial in its place, were it not paid for: replay would differ
-        return [*candidates, self._next_number] if self._created < self.trials_wanted else candidates
-
-    def _pays_for(self, number: int) -> bool:
-        return self.spending.pays_for(number, self.live, self.max_epochs)
+        if self._created < self.trials_wanted:
+            return [*candidates, self._next_number]
+        last = None if candidates or self.live else self._promotions.last_resort()
+        return candidates if last is None else [last]
 
     # What became of it
 

@@ -7,15 +7,18 @@ paid for any more waits, in flight, for a larger budget.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.exchange import Assignment, Report
 from tuner.ledger import MARGIN, Ledger
 from tuner.spec import StudySpec
 from tuner.study import TrialRecord
 from tuner.usage import Share, so_far
+
+if TYPE_CHECKING:
+    from tuner.search.record import StudyRecord
 
 
 class Spending:
@@ -58,6 +61,10 @@ class Spending:
             self._has_process.add(number)
             self._since_s[number] = self._clock()
 
+    def without_process(self, live: Iterable[int]) -> list[int]:
+        """Those of the `live` attempts for which no process was there yet."""
+        return [number for number in live if number not in self._has_process]
+
     def used_s(self, number: int) -> float:
         """For how long the attempt has occupied its worker."""
         return round(self._clock() - self._since_s[number], 3)
@@ -66,14 +73,15 @@ class Spending:
         """The attribute `attempt:<n>` of an attempt now. over: it ends."""
         return so_far(self._share(number), self.used_s(number), over=over)
 
-    def pays_for(self, number: int, live: Collection[int], max_epochs: int) -> bool:
-        """Whether the budget pays for trial `number` up to its next rung, once those that are `live` have come to
-        theirs.
+    def first_paid(self, candidates: Iterable[int], live: Collection[int], max_epochs: int) -> int | None:
+        """The first of the candidates that the budget pays for up to its next rung, once those that are `live` have
+        come to theirs.
         """
         ledger = self.ledger
         if ledger is None or ledger.is_plentiful(len(live) + 1, self.share, max_epochs):
-            return True
-        return ledger.pays(number, self._share(number), max_epochs, sum(map(self._need_h, live)))
+            return next(iter(candidates), None)
+        left_h = ledger.left_h - sum(map(self._need_h, live))  # once, for there may be thousands of candidates
+        return next((one for one in candidates if ledger.pays(one, self._share(one), max_epochs, left_h)), None)
 
     def carries(self, number: int, report: Report, live: Collection[int]) -> bool:
         """Whether a trial goes on training after this report, which is not in the journal yet, if ASHA lets it.
@@ -115,3 +123,13 @@ class Spending:
     def _share(self, number: int) -> Share:
         """What trial `number` reserves; one that was not launched yet is taken to be like the newest that was."""
         return self.share.part(self._parts.get(number, self._newest_part))
+
+
+def end_without_process(record: StudyRecord) -> None:
+    """A driver's last act: attempts that never had a process end now, having used nothing; the next driver would charge
+    each an epoch, as if nobody had seen its end. Raises TunerError if the journal cannot be written.
+    """
+    spending = record.spending
+    for number in spending.without_process(record.live):
+        spending.runs(number)  # from now on
+        record.lose(record.live[number], "the search was stopped before it began", begun=False)
