@@ -90,7 +90,7 @@ def main() -> None:
     ray.init(address="local", num_cpus=plan["workers"], log_to_driver=False, include_dashboard=False)
     rungs = {
         "max_t": plan["max_epochs"],
-        "grace_period": asha.default_grace_period(plan["max_epochs"]),
+        "grace_period": min(plan["max_epochs"], asha.default_grace_period(plan["max_epochs"])),
         "reduction_factor": asha.REDUCTION_FACTOR,
     }
     tune.Tuner(
