@@ -267,9 +267,9 @@ def read_study(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, A
     Raises StoreError if Redis fails, or the journal cannot be a study's.
     """
     from tuner.store.journal import replaying
-    from tuner.store.merged import replay
+    from tuner.store.merged import no_collection, replay
 
-    with replaying(spec.name):
+    with replaying(spec.name), no_collection():
         trials, attributes = replay(spec.name, journal)
         return fold_study(spec, trials, attributes, driver)
 

@@ -106,9 +106,9 @@ def load_detail(client: redis.Redis, name: str | None) -> StudyDetail:
 def read_detail(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, Any] | None) -> StudyDetail:
     """Fold the journal, as `tuner.study.read_study` does, keeping the details. Raises StoreError likewise."""
     from tuner.store.journal import replaying
-    from tuner.store.merged import replay
+    from tuner.store.merged import no_collection, replay
 
-    with replaying(spec.name):
+    with replaying(spec.name), no_collection():
         trials, attributes = replay(spec.name, journal)
         study = fold_study(spec, trials, attributes, driver)
         details = tuple(_detail(spec, record, trial) for record, trial in zip(study.trials, trials, strict=True))

@@ -41,10 +41,9 @@ class MergedJournal(BaseJournalBackend):
 def replay(name: str, journal: BaseJournalBackend) -> tuple[list[FrozenTrial], dict[str, Any]]:
     """The trials and the attributes of study `name` as Optuna reads them; none if its driver has not written yet.
 
-    To be called within `tuner.store.journal.replaying`.
+    To be called within `tuner.store.journal.replaying` and `no_collection`.
     """
-    with no_collection():
-        storage = JournalStorage(MergedJournal(journal))
+    storage = JournalStorage(MergedJournal(journal))
     try:
         study_id = storage.get_study_id_from_name(name)
     except KeyError:
