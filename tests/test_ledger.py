@@ -13,7 +13,7 @@ from tuner.exchange import Failure, Report
 from tuner.ledger import Ledger, budget_of_resume, is_used_up
 from tuner.progress import format_budget
 from tuner.search.record import StudyRecord
-from tuner.search.spending import Spending, end_without_process
+from tuner.search.spending import Spending
 from tuner.store.journal import MemoryJournal
 from tuner.study import Study, read_study
 from tuner.usage import Attempt, Share, Usage, usage_of
@@ -41,6 +41,13 @@ class Search:
 
     def begin_driver(self):
         self.record = StudyRecord(self.spec, self.journal, spending=Spending(self.spec, self.share, self.clock))
+
+    def launch(self):
+        """The next attempt, with a process that is there at once."""
+        assignment = self.record.next_assignment()
+        if assignment is not None:
+            self.record.spending.runs(assignment.number)
+        return assignment
 
     def report(self, assignment, epoch, score=0.5, seconds=10.0):
         return self.record.report(assignment, Report(epoch=epoch, score=score, seconds=seconds))
@@ -77,13 +84,13 @@ def test_waiting_for_a_machine_costs_nothing():
 
 def test_lost_and_failed_attempts_are_charged_to_their_end():
     search = Search()
-    first, second = search.record.next_assignment(), search.record.next_assignment()
+    first, second = search.launch(), search.launch()
     search.clock.seconds = 7.0
     search.record.lose(first, "its machine went away")
     search.clock.seconds = 20.0
     search.record.report(second, Failure("error", "boom"))
     assert search.spent_s == 27.0
-    again = search.record.next_assignment()
+    again = search.launch()
     assert (again.number, again.attempt) == (0, 2)
     search.clock.seconds = 30.0
     search.report(again, 1)
@@ -128,7 +135,7 @@ def test_an_attempt_that_never_had_a_process_costs_nothing_once_its_driver_was_s
     search.record.spending.runs(second.number)
     search.record.stop()
     search.clock.seconds = 40.0
-    end_without_process(search.record)
+    search.record.end_unbegun()
     assert list(search.record.live) == [first.number, second.number]
     search.begin_driver()
     # The two that ran are charged an epoch of 10 s each, for nobody saw their end; the third waited for a machine.
@@ -175,7 +182,7 @@ def test_whatever_happens_no_second_is_lost_or_charged_twice(seed):
         record, now_s = search.record, search.clock.seconds
         live = list(record.live.values())
         event = draw.choice(["launch", "launch", "report", "report", "report", "lose", "fail", "die"])
-        if event == "launch" and (assignment := record.next_assignment()) is not None:
+        if event == "launch" and (assignment := search.launch()) is not None:
             begun_s[assignment.number] = reported_s[assignment.number] = now_s
         elif event == "die":
             search.begin_driver()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.factories import new_spec
+from tests.factories import new_space, new_spec
 from tuner.study import Study, TrialRecord
 from tuner.training.config import Hyperparameters
 from tuner.training.data import load_training_data
@@ -25,7 +25,14 @@ def train(data_spec: DataSpec, cache: Path, storage: Path, epochs: int = 2) -> S
     trainer = TrialTrainer(hp, data, max_epochs=epochs, seed=0, device="cpu")
     values = [(epoch, trainer.run_epoch().score) for epoch in range(1, epochs + 1)]
     best = trainer.save(storage).best
-    spec = new_spec(data=data_spec, data_fingerprint=data.info.fingerprint, name="numbers", trials=2, max_epochs=epochs)
+    spec = new_spec(
+        data=data_spec,
+        data_fingerprint=data.info.fingerprint,
+        space=new_space(constants=CONSTANTS),
+        name="numbers",
+        trials=2,
+        max_epochs=epochs,
+    )
     reason = {"kind": "asha", "rung": 1, "rank": 2, "peers": 1, "cutoff": 0.5}
     pruned = TrialRecord(0, "pruned", reason, PARAMS, [(1, 0.1)], 1, "here:1", 1.0, None, None)
     complete = TrialRecord(1, "complete", None, PARAMS, values, 1, "here:2", 2.5, best.as_dict(), best.as_dict())

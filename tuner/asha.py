@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-Direction = Literal["maximize", "minimize"]
+from tuner.direction import Direction, sign_of
 
 REDUCTION_FACTOR = 3  # by default, as the grace period: docs/search-quality.md
 
@@ -65,7 +64,7 @@ def decide(score: float, peers: Sequence[float], reduction_factor: int, directio
     """
     if not all(map(math.isfinite, (score, *peers))):
         raise ValueError(f"a rung holds finite scores only, got {score} among {list(peers)}")
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = sign_of(direction)
     rank = 1 + sum(sign * peer > sign * score for peer in peers)
     if not peers:
         return Decision(go_on=True, rank=rank, peers=0, cutoff=None)
@@ -75,7 +74,7 @@ def decide(score: float, peers: Sequence[float], reduction_factor: int, directio
 
 def ranked(scores: Mapping[int, float], direction: Direction = "maximize") -> list[int]:
     """The trials that have a score at a rung, by number, best first; of equal scores the lower number is the better."""
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = sign_of(direction)
     return sorted(scores, key=lambda number: (-sign * scores[number], number))
 
 

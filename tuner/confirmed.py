@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tuner.direction import Direction, sign_of
 from tuner.errors import UsageError
 
 if TYPE_CHECKING:
-    from tuner.asha import Direction
     from tuner.study import Study, TrialRecord
 
 MOST = 100
@@ -73,7 +73,7 @@ class Confirmed:
 
     def best_run(self, direction: Direction) -> TrialRecord:
         """The run whose weights are exported: of equal scores the lowest number."""
-        sign = 1.0 if direction == "maximize" else -1.0
+        sign = sign_of(direction)
         return max(self.runs, key=lambda run: (sign * _score(run), -run.number))
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def best_configurations(trials: Iterable[TrialRecord], direction: Direction) -> 
 
     A trial that trained another one longer has that one's configuration.
     """
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = sign_of(direction)
     kept = [trial for trial in trials if trial.confirms is None and trial.best_checkpoint is not None]
     kept.sort(key=lambda trial: (-sign * _score(trial), trial.number))
     best: dict[Any, TrialRecord] = {}
@@ -140,7 +140,7 @@ def ranking(study: Study, configurations: int | None = None) -> list[Confirmed]:
 
     configurations: of the so many best ones of the search only.
     """
-    sign = 1.0 if study.spec.direction == "maximize" else -1.0
+    sign = sign_of(study.spec.direction)
     found = []
     for origin in best_configurations(study.trials, study.spec.direction)[:configurations]:
         runs = _runs_of(origin, study.trials, study.max_epochs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from tuner.packing import Memory, as_details
+from tuner.packing import Memory
 
 if TYPE_CHECKING:
     from tuner.training.checkpoint_ref import CheckpointRef
@@ -81,7 +81,7 @@ class Report:
             "seconds": round(self.seconds, 4),
             "worker": self.worker,
             **{key: value for key, value in unusual.items() if value},
-            **as_details(self.memory),
+            **({} if self.memory is None else {"memory": vars(self.memory)}),
         }
 
 

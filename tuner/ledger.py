@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.budget import Budget, parse_budget
 from tuner.errors import UsageError
+from tuner.promotion import Promotions
 from tuner.spec import StudySpec
 from tuner.usage import Share
 
@@ -164,23 +165,14 @@ def is_used_up(study: Study) -> bool:
 
 
 def _candidates(study: Study) -> list[int]:
-    """What the next driver of a study could launch first, as `StudyRecord` finds it; the number after the last trial's
-    is a new trial.
-    """
-    from tuner.search.promotion import Promotions  # which knows trial records, and they know their ledger
-
+    """What the next driver of a study could launch first; the number after the last trial's is a new trial."""
     promotions = Promotions(study.spec)
-    queued = []
     for trial in study.trials:
         promotions.known(trial)
-        if not trial.is_finished and trial.state != "paused" and trial.confirms is None:
-            queued.append(trial.number)
-    if (promoted := promotions.promotable()) is not None:
-        return [*queued, promoted]
-    if sum(trial.is_wanted for trial in study.trials) < study.trials_wanted:
-        return [*queued, len(study.trials)]
-    last = None if queued else promotions.last_resort()
-    return queued if last is None else [last]
+    waiting = (trial for trial in study.trials if trial.state != "paused" and trial.confirms is None)
+    queued = [trial.number for trial in waiting if not trial.is_finished]
+    begun = sum(trial.is_wanted for trial in study.trials)
+    return promotions.in_line(queued, len(study.trials) if begun < study.trials_wanted else None, idle=True)
 
 
 def budget_of_resume(study: Study, given: str | None) -> str:
@@ -192,8 +184,9 @@ def budget_of_resume(study: Study, given: str | None) -> str:
     budget = study.budget if given is None else str(parse_budget(given, earlier))
     resumed = replace(study, budget=budget)
     ledger = resumed.ledger
-    complete = given is None and study.state == "complete"  # nothing is asked of it
-    if ledger is not None and not complete and (ledger.left_h <= 0 or is_used_up(resumed)):
+    # Without one given, a study with nothing left to train may go on: to end those that wait at a rung costs nothing.
+    too_little = given is not None and ledger is not None and ledger.left_h <= 0
+    if ledger is not None and (too_little or is_used_up(resumed)):
         raise UsageError(
             f"{ledger.used_up}; give a larger total: `tuner resume {study.spec.name} --budget {ledger.larger}`"
         )

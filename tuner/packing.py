@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from tuner.errors import UsageError
 
@@ -126,8 +126,3 @@ class Predictor:
         # All that is known of a trial that ran out is that its part was too small.
         more = [(theory, limit_bytes(part, self._total)) for theory, part in self._too_small.values()]
         return [*self._held.values(), *more]
-
-
-def as_details(memory: Memory | None) -> dict[str, Any]:
-    """As the journal keeps it in `report:<epoch>`: nothing, or one entry."""
-    return {} if memory is None else {"memory": vars(memory)}

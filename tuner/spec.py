@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuner import asha
-from tuner.asha import Direction
 from tuner.budget import parse_budget
 from tuner.configurations import check_configuration
+from tuner.direction import Direction
 from tuner.errors import StoreError, UsageError, first_line
 from tuner.evidence import Evidence
 from tuner.packing import PerGpu
@@ -73,7 +73,7 @@ class StudySpec:
     model: the network; None: the built-in family.
     sampler: what suggests configurations, one of `SAMPLERS`, see `tuner.search.samplers`.
     asha: what becomes of trials at a rung, one of `ASHA`: those that are not among the best are stopped, or all pause
-        and the best are promoted, see `tuner.search.promotion`.
+        and the best are promoted, see `tuner.promotion`.
     budget: hours of GPUs or CPUs, or money, for all runs of the driver together, see `tuner.budget`; empty: no limit.
     time_budget_s: seconds of wall clock after which one run of the driver stops; None is without limit.
     Raises UsageError for numbers out of range.

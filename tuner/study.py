@@ -29,9 +29,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tuner.asha import Direction
 from tuner.budget import newest_budget
 from tuner.confirmed import ranking
+from tuner.direction import Direction, sign_of
 from tuner.errors import UsageError
 from tuner.ledger import Ledger
 from tuner.spec import StudySpec
@@ -215,7 +215,7 @@ class Study:
 
 def best_of(trials: Iterable[TrialRecord], direction: Direction) -> Best | None:
     """The best epoch among the trials of the search whose weights are kept, None if there is none yet."""
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = sign_of(direction)
     kept = [(trial, trial.best_checkpoint) for trial in trials if trial.best_checkpoint and trial.confirms is None]
     if not kept:
         return None

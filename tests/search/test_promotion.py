@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from tests.factories import new_spec
 from tuner.errors import UsageError
 from tuner.exchange import Failure, Report
+from tuner.promotion import Promotions
 from tuner.search.audit import audit
-from tuner.search.promotion import Promotions
 from tuner.search.record import StudyRecord
 from tuner.search.sampler import StudyWithEvidence
 from tuner.spec import StudySpec

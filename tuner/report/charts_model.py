@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tuner.direction import sign_of
 from tuner.report.figures import Chart, axis, log_ticks, metric_name, plain, shortened
 from tuner.report.record import StudyDetail
 
@@ -66,7 +67,7 @@ def score_by_size(detail: StudyDetail, sizes: Mapping[int, int]) -> Chart | None
     ]
     if not rows:
         return None
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = sign_of(direction)
     front: list[tuple[int, float, int]] = []
     for row in sorted(rows, key=lambda row: (row[0], -sign * row[1])):
         if not front or sign * row[1] > sign * front[-1][1]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tuner.direction import sign_of
 from tuner.progress import format_value
 from tuner.report.figures import (
     OUTCOME_NAMES,
@@ -168,7 +169,7 @@ def parallel(detail: StudyDetail) -> Chart | None:
     if len(rows) < 2 or not tables:
         return None
     # The best are drawn last, on top.
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = sign_of(direction)
     scored = [(epoch.score, trial) for trial in rows if (epoch := trial.best(direction)) is not None]
     scored.sort(key=lambda pair: sign * pair[0])
     scores = [round(score, 5) for score, _ in scored]

@@ -8,6 +8,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
+from tuner.direction import sign_of
 from tuner.report.record import StudyDetail, TrialDetail
 
 FEWEST = 10
@@ -57,7 +58,7 @@ def importances(detail: StudyDetail) -> dict[str, float]:
 
 def _ranked(detail: StudyDetail) -> list[TrialDetail]:
     """Trials that were judged, the worst first. What failed is left out: its score says nothing of where it stood."""
-    sign = 1.0 if detail.spec.direction == "maximize" else -1.0
+    sign = sign_of(detail.spec.direction)
 
     def key(trial: TrialDetail) -> tuple[int, float]:
         best = trial.best(detail.spec.direction)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tuner.asha import Direction
+from tuner.direction import Direction
 from tuner.study import Study, TrialRecord, fold_study
 from tuner.training.objectives import known_scores
 

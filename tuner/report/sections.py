@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuner.direction import sign_of
 from tuner.progress import describe_end, format_seconds, format_value
 from tuner.report.figures import OUTCOME_NAMES, metric_name
 from tuner.report.html import Html, details, paragraph, table, tag, text
@@ -22,7 +23,7 @@ RUNNERS_UP = 5
 def winner(page: Page, detail: StudyDetail) -> None:
     """The best configuration beside those that come next."""
     study, direction = detail.study, detail.spec.direction
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = sign_of(direction)
     ranked = sorted(
         ((best, trial) for trial in detail.trials if (best := trial.best(direction)) is not None and _counts(trial)),
         key=lambda pair: (-sign * pair[0].score, pair[1].record.number),

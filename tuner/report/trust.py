@@ -39,7 +39,7 @@ def confirmation(page: Page, detail: StudyDetail) -> None:
         "confirmation",
         "Confirmation",
         paragraph(
-            f"The best configurations, trained again for all epochs with fresh seeds. The mean {metric} is what to "
+            f"The best configurations, trained again as complete trials with fresh seeds. The mean {metric} is what to "
             "expect of such a training; the score of the search was chosen for being high, so it is not part of it."
         ),
         table(headings, rows, numbers=range(5)),

@@ -10,7 +10,7 @@ import optuna
 from optuna.storages.journal._storage import JournalOperation  # Optuna's own name for the operations; it has no other
 
 from tuner import asha
-from tuner.search.promotion import Promotions
+from tuner.promotion import Promotions
 from tuner.search.trials import Trials
 from tuner.spec import StudySpec
 from tuner.store.journal import Journal, MemoryJournal, replaying

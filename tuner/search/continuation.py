@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner import failpoints
+from tuner.direction import sign_of
 from tuner.search.trials import Trials
 from tuner.spec import StudySpec
 from tuner.store.journal import Journal
@@ -51,7 +52,7 @@ def chosen_to_continue(spec: StudySpec, trials: Sequence[FrozenTrial]) -> list[F
         and "reason" not in trial.user_attrs
         and (trial.user_attrs.get("checkpoint") or {}).get("epoch") == trial.last_step
     ]
-    sign = 1.0 if spec.direction == "maximize" else -1.0
+    sign = sign_of(spec.direction)
 
     def rank(trial: FrozenTrial) -> tuple[float, int]:
         assert trial.value is not None, "a complete trial has a value"

@@ -23,7 +23,7 @@ from tuner.search import new_search
 from tuner.search.capacity import Capacity
 from tuner.search.execution import execute
 from tuner.search.packing import new_packing
-from tuner.search.spending import Spending, end_without_process
+from tuner.search.spending import Spending
 from tuner.search.stopping import STOP_GRACE_S, Stop, signals_stop
 from tuner.search.watch import PROGRESS_TIMEOUT_S
 from tuner.slots import Slots
@@ -147,7 +147,7 @@ def run(
                 time_budget_s=time_budget_s or spec.time_budget_s,
             )
             with suppress(TunerError):  # it makes the account exact, and is no reason to wait for a Redis that is away
-                end_without_process(record)
+                record.end_unbegun()
         if ledger is not None and record.out_of_budget:
             stop.why = ledger.used_up
         if record.brake.fatal_error is not None:

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from tuner import asha, failpoints
 from tuner.exchange import Assignment, Report
-from tuner.search.promotion import Promotions
+from tuner.promotion import Promotions
 from tuner.search.trials import Trials
 from tuner.store.journal import Journal
 
@@ -53,6 +53,8 @@ def record_epoch(
         else:
             trials.set(number, f"attempt:{assignment.attempt}", dict(used))
         _record_checkpoints(trials, number, report, {epoch: score, **values})
+        if "over" in used and not (complete or stopped or paused):
+            trials.set(number, "life", 0)  # it waits, for another driver or a larger budget
         if complete:
             if epoch < assignment.max_epochs:
                 trials.set(number, "reason", {"kind": "plateau", "waited": report.waited})

@@ -20,6 +20,7 @@ from tuner import failpoints
 from tuner.confirmed import Confirmation
 from tuner.errors import TunerError
 from tuner.exchange import Assignment, Failure, Report
+from tuner.promotion import Promotions
 from tuner.search.brake import Brake
 from tuner.search.confirmation import add_runs
 from tuner.search.continuation import add_continuations
@@ -27,7 +28,6 @@ from tuner.search.ends import end_failed, put_back
 from tuner.search.epochs import end_paused, record_epoch
 from tuner.search.launching import Launch, create, relaunch
 from tuner.search.packing import Packing
-from tuner.search.promotion import Promotions
 from tuner.search.spending import Spending
 from tuner.search.trials import Trials
 from tuner.spec import StudySpec
@@ -216,15 +216,10 @@ class StudyRecord:
 
     def _candidates(self) -> list[int]:
         """What could be launched, first things first; the number after the last trial's is a new trial."""
-        candidates = list(self._queue)
         if self._confirms:
-            return candidates
-        if (promoted := self._promotions.promotable()) is not None:
-            return [*candidates, promoted]  # and no new trial in its place, were it not paid for: replay would differ
-        if self._created < self.trials_wanted:
-            return [*candidates, self._next_number]
-        last = None if candidates or self.live else self._promotions.last_resort()
-        return candidates if last is None else [last]
+            return list(self._queue)
+        new = self._next_number if self._created < self.trials_wanted else None
+        return self._promotions.in_line(self._queue, new, idle=not self.live)
 
     # What became of it
 
@@ -273,6 +268,13 @@ class StudyRecord:
                 self._fail(assignment, Failure("lost", f"{losses} workers were lost with it, the last one: {detail}"))
                 return
         self._again(assignment, losses=losses)
+
+    def end_unbegun(self) -> None:
+        """A driver's last act: attempts for which no process was there yet end, having used nothing. The next driver
+        would charge each an epoch, as if nobody had seen its end.
+        """
+        for number in self.spending.without_process(self.live):
+            self._again(self.live[number])
 
     def release(self, assignment: Assignment) -> None:
         """The attempt was stopped from outside before the trial ended; it stays in flight for a later life."""

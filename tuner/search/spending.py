@@ -9,16 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tuner.exchange import Assignment, Report
 from tuner.ledger import MARGIN, Ledger
 from tuner.spec import StudySpec
 from tuner.study import TrialRecord
 from tuner.usage import Share, so_far
-
-if TYPE_CHECKING:
-    from tuner.search.record import StudyRecord
 
 
 class Spending:
@@ -66,8 +63,8 @@ class Spending:
         return [number for number in live if number not in self._has_process]
 
     def used_s(self, number: int) -> float:
-        """For how long the attempt has occupied its worker."""
-        return round(self._clock() - self._since_s[number], 3)
+        """For how long the attempt has occupied its worker: not at all before its process was there."""
+        return round(self._clock() - self._since_s[number], 3) if number in self._has_process else 0.0
 
     def used(self, number: int, *, over: bool) -> dict[str, Any]:
         """The attribute `attempt:<n>` of an attempt now. over: it ends."""
@@ -123,13 +120,3 @@ class Spending:
     def _share(self, number: int) -> Share:
         """What trial `number` reserves; one that was not launched yet is taken to be like the newest that was."""
         return self.share.part(self._parts.get(number, self._newest_part))
-
-
-def end_without_process(record: StudyRecord) -> None:
-    """A driver's last act: attempts that never had a process end now, having used nothing; the next driver would charge
-    each an epoch, as if nobody had seen its end. Raises TunerError if the journal cannot be written.
-    """
-    spending = record.spending
-    for number in spending.without_process(record.live):
-        spending.runs(number)  # from now on
-        record.lose(record.live[number], "the search was stopped before it began", begun=False)

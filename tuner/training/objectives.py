@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tuner.direction import Direction, sign_of
 from tuner.errors import UsageError
-
-if TYPE_CHECKING:
-    from tuner.asha import Direction
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Objective:
     @property
     def sign(self) -> float:
         """What a score is multiplied with so that more is better."""
-        return 1.0 if self.direction == "maximize" else -1.0
+        return sign_of(self.direction)
 
 
 DEFAULT_OBJECTIVE = "val_accuracy"

@@ -6,11 +6,14 @@ which one belongs to the best 1/eta; only if there is none does it begin a new t
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from tuner import asha
 from tuner.spec import StudySpec
-from tuner.study import TrialRecord
+
+if TYPE_CHECKING:
+    from tuner.study import TrialRecord
 
 
 class Promotions:
@@ -75,6 +78,20 @@ class Promotions:
             return None
         rung = max(self._waiting.values())
         return next(number for number in self._order(rung) if self._waiting.get(number) == rung)
+
+    def in_line(self, queued: Iterable[int], new: int | None, *, idle: bool) -> list[int]:
+        """What could be launched, first things first: trials in flight, who is promoted, and only if nobody is a new
+        trial. No new one takes the place of a promoted one that is not paid for: replay would differ.
+
+        new: the number that a new trial would have; None if none is left to begin. idle: nothing runs.
+        """
+        candidates = list(queued)
+        after = self.promotable()
+        if after is None:
+            after = new
+        if after is None and idle and not candidates:
+            after = self.last_resort()
+        return candidates if after is None else [*candidates, after]
 
     def reason(self, number: int) -> dict[str, Any]:
         """Why a trial that waits would end now, as the journal keeps it: its rank among all that came to its rung, of
