@@ -7,11 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
 
 from tuner.store import client, embedded, server
+
+if TYPE_CHECKING:
+    from tuner.study import Study
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +50,15 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of decoded data that the tests of a module share."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def study(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A small network trained on the digits, as a study of a module's own."""
+    from tests.trained import train
+    from tuner.training.dataspec import DataSpec
+
+    return train(DataSpec(dataset="digits", data_dir="/nowhere"), cache, tmp_path_factory.mktemp("storage"))
 
 
 @pytest.fixture(scope="module")

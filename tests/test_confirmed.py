@@ -24,7 +24,7 @@ def run(number, of, score=None, state="complete", **changes):
 
 
 def ranked(*trials, count=None, **changes):
-    return ranking(Study(new_spec(**changes), trials, 8, None), count)
+    return ranking(Study(new_spec(**changes), trials, 8, None), None if count is None else Confirmation(count))
 
 
 def test_each_configuration_is_there_once_by_its_best_trial_and_confirmations_are_no_candidates():

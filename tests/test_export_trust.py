@@ -126,3 +126,35 @@ def test_a_confirmation_without_any_run_that_ended_well_exports_nothing(study, c
     bare = dataclasses.replace(study, trials=study.trials[:2])
     with pytest.raises(ExportError, match="no trained weights to export"):
         export(bare, tmp_path / "best", cache, confirmation=ONE)
+
+
+@pytest.fixture(scope="module")
+def front(study):
+    """The same for two objectives: trial 1 has the best score, trial 2, now of the search, is half as large."""
+    spec = dataclasses.replace(study.spec, costs=("parameters",))
+    large, small = study.trials[1], study.trials[2]
+    low = min((large, small), key=lambda trial: trial.best_checkpoint["score"])
+    sizes = {large.number: 20_000, small.number: 20_000, low.number: 10_000}
+    trials = [
+        dataclasses.replace(trial, confirms=None, costs={"parameters": sizes[trial.number]}) for trial in (large, small)
+    ]
+    return dataclasses.replace(study, spec=spec, trials=(study.trials[0], *trials)), low.number
+
+
+def test_of_a_front_the_best_score_is_exported_unless_another_one_is_preferred(front, cache, tmp_path):
+    study, low = front
+    exported, metrics, provenance, card, lines = export(study, tmp_path / "best", cache)
+    assert exported.trial != low
+    assert "note: it has the best val_accuracy of 2 on the front; --prefer picks another" in lines
+    assert (metrics["front"]["prefer"], metrics["front"]["costs"]) == ([], {"parameters": 20_000})
+    assert [one["trial"] for one in metrics["front"]["trials"]] == [exported.trial, low]
+    exported, metrics, provenance, card, lines = export(study, tmp_path / "small", cache, prefer=["parameters<=15000"])
+    assert exported.trial == low
+    assert metrics["front"]["costs"] == {"parameters": 10_000}
+    assert provenance["front"] == metrics["front"]
+    assert "found 2 networks that no other one beats in all of them; this is one of them, chosen for" in card
+    assert "`parameters<=15000`. In the search it had parameters 10,000." in card
+    assert not [line for line in lines if line.startswith("note: it has the best")]
+    with pytest.raises(ExportError, match="--prefer parameters<=1: no such trial on the front of study numbers"):
+        export(study, tmp_path / "none", cache, prefer=["parameters<=1"])
+    assert not (tmp_path / "none").exists()

@@ -167,8 +167,8 @@ def test_a_share_of_a_gpu_is_charged_in_part_and_cores_are_charged_each(budget, 
 
 
 def test_a_study_from_before_it_was_measured_is_charged_what_its_workers_told():
-    attributes = {"attempt": 1, "report:1": {"seconds": 3.0}, "report:2": {"seconds": 5.0, "attempt": 1}}
-    usage = usage_of(attributes, [1, 2], new_spec().resources, finished=False)
+    reports = {1: {"seconds": 3.0}, 2: {"seconds": 5.0, "attempt": 1}}
+    usage = usage_of({"attempt": 1}, reports, new_spec().resources, finished=False)
     assert usage == Usage((Attempt(GPU, 8.0, True),), 4.0)
 
 

@@ -17,6 +17,8 @@ from tests.factories import new_spec
 from tuner.errors import TunerError
 from tuner.launch import load_study
 from tuner.search.record import StudyRecord
+from tuner.search.snapshots import Snapshots
+from tuner.snapshot import look_at
 from tuner.store import catalog, keys, lease
 from tuner.store.jobs import JobRecord, read_job, write_job
 from tuner.store.journal import RedisJournal
@@ -57,6 +59,7 @@ def touch_everything(client: redis.Redis, held: lease.Lease) -> list[str]:
     steps: list[Callable[[], object]] = [
         lambda: catalog.list_studies(client),
         lambda: load_study(client, "test"),
+        lambda: look_at(client, "test"),
         lambda: JournalStorage(RedisJournal(client, "test")),
         lambda: lease.refuse_if_held(client, "test"),
         held.renew,
@@ -87,8 +90,10 @@ def test_a_pickle_in_any_key_is_an_error_or_ignored_and_never_run(
     with redis.Redis.from_url(redis_url) as raw:
         plant(raw, key, documented()[key], pickle.dumps(Bomb(touched), protocol))
     errors = touch_everything(redis_client, held)
-    # A request that asks for nothing known is only said; whatever else is planted stops who needs it.
-    assert errors or (key.endswith("control") and "it asks for nothing" in caplog.text)
+    # A request that asks for nothing known is only said, and nobody needs a snapshot; whatever else is planted stops
+    # who needs it.
+    told = key.endswith("control") and "it asks for nothing" in caplog.text
+    assert errors or told or key.endswith("snapshot")
     assert [error for error in errors if "\n" in error or len(error) > 600] == []
     assert not touched.exists()
     pickle.loads(pickle.dumps(Bomb(touched), protocol))  # noqa: S301
@@ -98,12 +103,15 @@ def test_a_pickle_in_any_key_is_an_error_or_ignored_and_never_run(
 def test_what_stands_under_every_key_is_text_and_no_pickle(redis_url: str, redis_client: redis.Redis) -> None:
     catalog.create_study(redis_client, "test", new_spec().to_json())
     held = lease.acquire(redis_client, "test")
-    StudyRecord(new_spec(), RedisJournal(redis_client, "test", held.fence)).next_assignment()
+    journal = RedisJournal(redis_client, "test", held.fence)
+    record = StudyRecord(new_spec(), journal)
+    record.next_assignment()
+    Snapshots(redis_client, record.trials, journal, held.fence).close()
     catalog.request_stop(redis_client, "test", now=False)
     write_job(redis_client, "test", JobRecord("https://head:8265", "test-1"))
     with redis.Redis.from_url(redis_url) as raw:
         values = [*raw.hvals(keys.STUDIES), *raw.lrange("tuner:{test}:journal", 0, -1)]
-        values += [raw.get(f"tuner:{{test}}:{what}") for what in ("spec", "lease", "fence", "job")]
-    assert len(values) >= 7
+        values += [raw.get(f"tuner:{{test}}:{what}") for what in ("spec", "lease", "fence", "job", "snapshot")]
+    assert len(values) >= 8
     for value in values:
         json.loads(value)

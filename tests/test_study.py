@@ -1,8 +1,9 @@
 """A study as people look at it: states, counts, the best, and what is left out of it."""
 
 from tests.factories import new_ref, new_spec, new_trial
+from tuner.best import Best, best_of
 from tuner.store.journal import MemoryJournal
-from tuner.study import Best, Study, best_of, read_study
+from tuner.study import Study, read_study
 
 
 def study_of(*trials, driver=None, wanted=4):
@@ -28,8 +29,8 @@ def test_the_best_is_the_best_kept_score_and_of_equal_ones_the_first_trial():
         new_trial(2, state="running", best_checkpoint=new_ref(epoch=2, score=0.9)),
         new_trial(3, state="pruned", values=[(1, 0.99)]),
     ]
-    assert best_of(trials, "maximize") == Best(1, 5, 0.9, trials[1].params)
-    assert best_of(trials, "minimize") == Best(0, 3, 0.8, trials[0].params)
+    assert best_of(trials, new_spec()) == Best(1, 5, 0.9, trials[1].params)
+    assert best_of(trials, new_spec(metric="val_loss")) == Best(0, 3, 0.8, trials[0].params)
 
 
 def test_rungs_count_who_arrived_and_who_was_stopped_there():
@@ -59,4 +60,5 @@ def test_the_json_of_a_trial_has_no_paths():
         "continues": None,
         "enqueued": False,
         "confirms": None,
+        "costs": {},
     }

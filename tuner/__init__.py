@@ -17,7 +17,8 @@ from tuner.errors import TunerError  # noqa: E402
 from tuner.handle import Study  # noqa: E402
 
 if TYPE_CHECKING:
-    from tuner.study import Best, TrialRecord
+    from tuner.best import Best
+    from tuner.study import TrialRecord
 
 __all__ = ["Best", "Study", "TrialRecord", "TunerError", "__version__", "load", "search", "studies"]
 

@@ -39,6 +39,8 @@ def announce(
 
 
 def _by(spec: StudySpec) -> str:
+    if spec.costs:
+        return f" by the front of {', '.join(spec.objectives)}"
     if spec.metric == DEFAULT_OBJECTIVE:
         return ""
     return f" by {spec.metric} ({'more' if spec.direction == 'maximize' else 'less'} is better)"

@@ -55,7 +55,7 @@ def search(
     sampler: str = "tpe",
     asha: str = "stop",
     log: Sequence[str] | None = None,
-    objective: str = "val_accuracy",
+    objective: str | Sequence[str] | None = None,
     progress: bool = True,
 ) -> Study:
     """Search for the best CNN on a data set, and return the study when the search is done or was stopped.
@@ -70,7 +70,8 @@ def search(
     enqueue: configurations to try first, or a TOML file of them. warm_start: name of an earlier study to learn from.
     model: "package.module:function" of yours, or "torchvision:resnet18"; `pretrained` and `weights`, a file, are for
         the latter.
-    objective: what the search is for: "val_accuracy", "val_balanced_accuracy", "val_macro_f1" or "val_loss".
+    objective: what the search is for: "val_accuracy" (unless given), "val_balanced_accuracy", "val_macro_f1" or
+        "val_loss"; in a list with "latency_ms" or "parameters" for the front of both.
     address: of a Ray cluster that this machine belongs to, HOST:PORT or "auto". Without it a Ray that this process is
         connected to is used, and stays connected; else a private one is started and ended.
     progress: show a live table in a terminal or a notebook, plain lines elsewhere; False prints nothing.
@@ -87,6 +88,7 @@ def search(
     from tuner.request import SearchRequest
     from tuner.spec import Resources
     from tuner.submit import default_workers
+    from tuner.training.objectives import DEFAULT_OBJECTIVE
 
     refuse_below_one(trials=trials, max_epochs=max_epochs)
     refuse_unless_whole(gpus=gpus, workers=workers, seed=seed, image_size=image_size)
@@ -126,7 +128,7 @@ def search(
         asha=asha,
         budget=budget or "",
         log=tuple(log or ()),
-        objective=objective,
+        objectives=(objective,) if isinstance(objective, str) else tuple(objective or (DEFAULT_OBJECTIVE,)),
     )
     with guest(), store(redis, insecure=insecure) as client:
         record, stop = launch.search(request, client, settings, console_for(progress))

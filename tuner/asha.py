@@ -12,8 +12,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tuner.direction import Direction, sign_of
 
 REDUCTION_FACTOR = 3  # by default, as the grace period: docs/search-quality.md
@@ -47,12 +45,19 @@ class Decision:
 
     rank: 1 is the best of the `peers` + 1 scores at the rung; equal scores share the better rank.
     cutoff: the score to reach; None for the first arrival, which has nothing to be compared with.
+    layer: with several objectives, see `tuner.fronts`; there is no cutoff then, and equal layers share the rank.
     """
 
     go_on: bool
     rank: int
     peers: int
     cutoff: float | None
+    layer: int | None = None
+
+    def as_reason(self) -> dict[str, int | float | None]:
+        """Why a trial was stopped, as the journal keeps it."""
+        reason = {"rank": self.rank, "peers": self.peers, "cutoff": self.cutoff}
+        return reason if self.layer is None else {**reason, "layer": self.layer}
 
 
 def decide(score: float, peers: Sequence[float], reduction_factor: int, direction: Direction = "maximize") -> Decision:
@@ -68,6 +73,8 @@ def decide(score: float, peers: Sequence[float], reduction_factor: int, directio
     rank = 1 + sum(sign * peer > sign * score for peer in peers)
     if not peers:
         return Decision(go_on=True, rank=rank, peers=0, cutoff=None)
+    import numpy as np  # here, for commands that only look at a study would wait for it
+
     cutoff = sign * float(np.quantile(sign * np.asarray(peers, dtype=np.float64), 1.0 - 1.0 / reduction_factor))
     return Decision(go_on=sign * score >= sign * cutoff, rank=rank, peers=len(peers), cutoff=cutoff)
 

@@ -56,6 +56,7 @@ def confirm(
     spec = StudySpec.from_json(catalog.read_spec(client, name))
     lease.refuse_if_held(client, name)
     study = read_study(spec, RedisJournal(client, name), None)
+    wanted = wanted.for_front(study)
     runs = runs_for(study.trials, spec.direction, study.max_epochs, wanted)
     if not runs.configurations:
         raise ExportError(f"study {name} has no trained weights, so nothing to confirm: see `tuner trials {name}`")
@@ -63,7 +64,7 @@ def confirm(
         say(console, f"note: study {name} has {plural(runs.configurations, 'configuration')} whose weights are kept")
     if runs.missing or runs.unfinished:
         study = _train(study, runs, client, settings, console, wanted, address, insecure, change)
-    ranked = ranking(study, wanted.configurations)
+    ranked = ranking(study, wanted)
     say(console, *_told(study, ranked), *map(_failed, runs_that_failed(study.trials)))
     if not ranked:
         raise ExportError(f"no run that was to confirm study {name} ended well: see `tuner trials {name}`")

@@ -5,11 +5,13 @@ The best of many scores is too high on average, since luck was chosen too; the m
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tuner.best import preferred
 from tuner.direction import Direction, sign_of
 from tuner.errors import UsageError
 
@@ -23,11 +25,14 @@ MOST = 100
 class Confirmation:
     """What is asked for: so many of the best configurations, each trained anew with so many seeds.
 
+    prefer, among: with several objectives what `--prefer` was given, and the trials of the front that it leaves.
     Raises UsageError for numbers out of range.
     """
 
     configurations: int = 3
     seeds: int = 3
+    prefer: tuple[str, ...] = ()
+    among: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for key, value in (("confirm", self.configurations), ("seeds", self.seeds)):
@@ -36,7 +41,24 @@ class Confirmation:
 
     def command(self, study: str) -> str:
         """What is typed to go on with it."""
-        return f"tuner export-best {study} --confirm {self.configurations} --seeds {self.seeds}"
+        prefer = "".join(f" --prefer {shlex.quote(text)}" for text in self.prefer)
+        return f"tuner export-best {study} --confirm {self.configurations} --seeds {self.seeds}{prefer}"
+
+    def chosen(self, trials: Iterable[TrialRecord], direction: Direction) -> list[TrialRecord]:
+        """The best trial of the search of each configuration that is to be confirmed, the best first."""
+        if self.among is None:
+            return best_configurations(trials, direction)[: self.configurations]
+        by_number = {trial.number: trial for trial in trials}
+        found: dict[Any, TrialRecord] = {}
+        for number in self.among:
+            found.setdefault(_configuration(by_number[number]), by_number[number])
+        return list(found.values())[: self.configurations]
+
+    def for_front(self, study: Study) -> Confirmation:
+        """The same, of the front of a study that has one. Raises what `preferred` does."""
+        if not (study.spec.costs or self.prefer):
+            return self
+        return replace(self, among=tuple(best.trial for best in preferred(study, self.prefer)))
 
 
 @dataclass(frozen=True)
@@ -121,7 +143,7 @@ def best_configurations(trials: Iterable[TrialRecord], direction: Direction) -> 
 def runs_for(trials: Iterable[TrialRecord], direction: Direction, max_epochs: int, wanted: Confirmation) -> Runs:
     """Which runs `wanted` takes, over the epochs that a complete trial has now."""
     trials = list(trials)
-    chosen = best_configurations(trials, direction)[: wanted.configurations]
+    chosen = wanted.chosen(trials, direction)
     known: list[TrialRecord] = []
     missing: list[tuple[int, TrialRecord]] = []
     for origin in chosen:
@@ -134,16 +156,21 @@ def runs_for(trials: Iterable[TrialRecord], direction: Direction, max_epochs: in
     return Runs(len(chosen), tuple(known), tuple(origin for _, origin in missing))
 
 
-def ranking(study: Study, configurations: int | None = None) -> list[Confirmed]:
+def ranking(study: Study, wanted: Confirmation | None = None) -> list[Confirmed]:
     """The configurations with fresh runs, the highest mean (lowest, where less is better) first; those of which runs
     diverged come behind all others.
 
-    configurations: of the so many best ones of the search only.
+    wanted: of those that it asks for only.
     """
     sign = sign_of(study.spec.direction)
     found = []
-    for origin in best_configurations(study.trials, study.spec.direction)[:configurations]:
-        runs = _runs_of(origin, study.trials, study.max_epochs)
+    direction = study.spec.direction
+    confirming = [trial for trial in study.trials if trial.confirms is not None]
+    if not confirming:
+        return []
+    origins = best_configurations(study.trials, direction) if wanted is None else wanted.chosen(study.trials, direction)
+    for origin in origins:
+        runs = _runs_of(origin, confirming, study.max_epochs)
         scored = tuple(run for run in runs if run.state == "complete" and run.best_checkpoint is not None)
         if scored:
             found.append(Confirmed(origin, scored, diverged=sum(map(_diverged, runs))))

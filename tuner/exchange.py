@@ -53,6 +53,7 @@ class Report:
     waited: epochs since the best score, if the trial ends here because they are its `stop_patience`; else 0.
     scores: all that `objectives.OBJECTIVES` names, of the validation split; `score` is one of them.
     memory: what the trial holds on its GPU, if that is more than it said before.
+    costs: what the network costs (`objectives.COSTS`) in a study that asks for it, with an attempt's first report.
     """
 
     epoch: int
@@ -69,6 +70,7 @@ class Report:
     waited: int = 0
     scores: dict[str, float] = field(default_factory=dict)
     memory: Memory | None = None
+    costs: dict[str, float] = field(default_factory=dict)
 
     def details(self) -> dict[str, Any]:
         """What the journal keeps beside the score, JSON-able."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuner.best import preferred
 from tuner.bundle.checking import Parity, machine, measure
 from tuner.bundle.formats import Formats
 from tuner.bundle.predictor import PREDICT_FILE, REQUIREMENTS_FILE, write_predictor
@@ -35,7 +36,7 @@ from tuner.training.dataspec import DataInfo
 from tuner.training.decoding import Tell
 from tuner.training.metrics import classification_report, cross_entropy
 from tuner.training.networks import open_network
-from tuner.training.objectives import known_scores
+from tuner.training.objectives import format_costs, known_scores
 from tuner.training.own_model import BuildFunction, OwnNetwork
 from tuner.training.remarks import no_pictures
 from tuner.training.testsplit import load_test_split
@@ -74,6 +75,7 @@ def export_best(
     reread: Callable[[], Study] | None = None,
     confirmation: Confirmation | None = None,
     refitting: Callable[[], AbstractContextManager[Tell]] | None = None,
+    prefer: Sequence[str] = (),
 ) -> Exported:
     """Write the best epoch of `study` to the folder `out`, which is then either a whole export or as it was before.
 
@@ -81,7 +83,8 @@ def export_best(
     becomes, each measured on the test split. say: gets lines of progress. reread: reads the study anew; a search that
     still runs may have replaced the best weights since `study` was read. confirmation: export the configuration with
     the best mean of fresh runs among so many best ones of the search, by the weights of its best run; the study has the
-    runs. refitting: train it once more on training and validation pictures, and show with this how far that is.
+    runs. prefer: which part of the front of several objectives, see `tuner.best.preferred`; `confirmation` has its
+    own. refitting: train it once more on training and validation pictures, and show with this how far that is.
     An export that is killed leaves `out` as it was, or absent while it is replaced, and beside it a folder
     `.<name>.export-...`, which the next export names.
 
@@ -94,17 +97,22 @@ def export_best(
     for left in sorted(target.parent.glob(f".{glob.escape(target.name)}{SCRATCH}*")):
         earlier = " (the export before it is in old/ there)" if (left / "old").exists() else ""
         say(f"{left} is of an export that was killed, or that still runs{earlier}: delete it if none does")
-    study, record, ref, trained = _read_best(study, reread, confirmation)
+    if confirmation is not None:
+        confirmation = confirmation.for_front(study)
+    study, record, ref, trained = _read_best(study, reread, confirmation, prefer)
     trial = record.number
     so_far = ", the best so far of a search that still runs" if study.driver is not None else ""
     confirmed = "" if record.confirms is None else f", which confirms trial {record.confirms}"
-    say(f"exporting trial {trial}, epoch {ref.epoch} ({study.spec.metric} {ref.score:.4f}){so_far}{confirmed}")
+    costs = f", {format_costs(record.costs)}" if record.costs else ""
+    say(f"exporting trial {trial}, epoch {ref.epoch} ({study.spec.metric} {ref.score:.4f}{costs}){so_far}{confirmed}")
+    if len(study.front) > 1 and not prefer and confirmation is None:
+        say(f"note: it has the best {study.spec.metric} of {len(study.front)} on the front; --prefer picks another")
     if confirmation is None and ranking(study):
         say("note: it was chosen on one run; --confirm exports the winner of the runs that confirmed this study")
     info = _describe_unchanged(study.spec, cache)
     description, weights = trained.state, trained.group("model")
     scores = description.get("scores", {})
-    how = _chosen_how(study, confirmation)
+    how = _chosen_how(study, record, confirmation, prefer)
     refitted = refitting is not None
     if refitting is not None:
         with refitting() as tell:
@@ -162,14 +170,16 @@ def export_best(
     return Exported(out, trial, ref.epoch, score, metrics["accuracy"], metrics["f1"], file, parity)
 
 
-def _select(study: Study, confirmation: Confirmation | None) -> tuple[TrialRecord, CheckpointRef]:
+def _select(
+    study: Study, confirmation: Confirmation | None, prefer: Sequence[str]
+) -> tuple[TrialRecord, CheckpointRef]:
     """The trial to export and the checkpoint of its best weights."""
     name = study.spec.name
     if confirmation is not None:
-        ranked = ranking(study, confirmation.configurations)
+        ranked = ranking(study, confirmation)
         record = ranked[0].best_run(study.spec.direction) if ranked else None
     else:
-        best = study.best
+        best = preferred(study, prefer)[0] if prefer else study.best
         record = None if best is None else next(trial for trial in study.trials if trial.number == best.trial)
     if record is None:
         advice = {
@@ -188,27 +198,34 @@ def _select(study: Study, confirmation: Confirmation | None) -> tuple[TrialRecor
     return record, ref
 
 
-def _chosen_how(study: Study, confirmation: Confirmation | None) -> dict[str, Any]:
-    """What metrics and provenance say of how the winner was confirmed, by the key `confirmation`; nothing if it was
-    chosen on one run."""
-    if confirmation is None:
-        return {}
-    ranked = [one.as_dict() for one in ranking(study, confirmation.configurations)]
-    weights = "the run of the winner with the best validation score"
-    return {"confirmation": {"winner": ranked[0]["trial"], "weights": weights, "ranking": ranked}}
+def _chosen_how(
+    study: Study, record: TrialRecord, confirmation: Confirmation | None, prefer: Sequence[str]
+) -> dict[str, Any]:
+    """What metrics and provenance say of how the winner was chosen: `confirmation` if runs confirmed it, `front` if
+    there were several objectives."""
+    how: dict[str, Any] = {}
+    if confirmation is not None:
+        ranked = [one.as_dict() for one in ranking(study, confirmation)]
+        weights = "the run of the winner with the best validation score"
+        how["confirmation"] = {"winner": ranked[0]["trial"], "weights": weights, "ranking": ranked}
+        prefer = confirmation.prefer
+    if study.spec.costs:
+        front = [{"trial": one.trial, "score": one.value, "costs": one.costs} for one in study.front]
+        how["front"] = {"prefer": list(prefer), "costs": record.costs, "trials": front}
+    return how
 
 
 def _read_best(
-    study: Study, reread: Callable[[], Study] | None, confirmation: Confirmation | None
+    study: Study, reread: Callable[[], Study] | None, confirmation: Confirmation | None, prefer: Sequence[str]
 ) -> tuple[Study, TrialRecord, CheckpointRef, checkpoint.Checkpoint]:
     """The study as it was when its best checkpoint was read and found whole, the trial, and the checkpoint."""
     for _ in range(_REREADS):
-        trial, ref = _select(study, confirmation)
+        trial, ref = _select(study, confirmation, prefer)
         try:
             return study, trial, ref, checkpoint.read(ref)
         except CheckpointError as error:
             newer = reread() if reread is not None else study
-            again, newer_ref = _select(newer, confirmation)
+            again, newer_ref = _select(newer, confirmation, prefer)
             # A file goes only after the journal has named its successor: if it names the same one, that one is damaged.
             if (again.number, newer_ref) == (trial.number, ref):
                 raise CheckpointError(

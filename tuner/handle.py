@@ -15,9 +15,10 @@ from tuner.packing import PerGpu, parse_trials_per_gpu
 from tuner.settings import absolute, load_settings
 
 if TYPE_CHECKING:
+    from tuner.best import Best
     from tuner.export import Exported
-    from tuner.study import Best, TrialRecord
     from tuner.study import Study as StudyRecord
+    from tuner.study import TrialRecord
 
 
 class Study:
@@ -76,6 +77,11 @@ class Study:
     def best(self) -> Best | None:
         """The best epoch whose weights are kept, which `export` exports; None if there is none yet."""
         return self._record.best
+
+    @property
+    def front(self) -> list[Best]:
+        """With several objectives the best trials, of which no other one is better in all; else empty."""
+        return self._record.front
 
     def status(self) -> dict[str, Any]:
         """What `tuner status --json` prints (docs/json.md)."""
@@ -158,9 +164,10 @@ class Study:
         max_drop: float = 0.5,
         confirm: int | None = None,
         seeds: int | None = None,
+        prefer: str | Sequence[str] | None = None,
         refit: bool = False,
         gpus: int | None = None,
-        trials_per_gpu: PerGpu | None = None,
+        trials_per_gpu: int | str | None = None,
         workers: int | None = None,
         address: str | None = None,
         insecure: bool = False,
@@ -173,6 +180,8 @@ class Study:
         further ONNX file; max_drop: points of accuracy on the test split that those may lose.
         confirm, seeds: train so many of the best configurations anew with so many seeds each (3 if one of the two is
         given), as a search would, and export the one with the highest mean; runs that the study has are not repeated.
+        prefer: of several objectives, which trial of the front: "latency_ms", "latency_ms<=2", the number of a trial,
+        or several limits; the best score unless given.
         gpus, trials_per_gpu, workers, address, insecure: for that, as for `resume`.
         refit: train the winner once more on training and validation pictures, here.
         Raises UsageError if the folder is not empty, ExportError if there is nothing to export or ONNX and PyTorch
@@ -185,11 +194,12 @@ class Study:
         from tuner.export_folder import check_target
         from tuner.request import resources_changed
 
-        wanted, confirmation = Formats(tuple(formats), half, quantize, max_drop), _confirmation(confirm, seeds)
+        wishes = (prefer,) if isinstance(prefer, str) else tuple(prefer or ())
+        wanted, confirmation = Formats(tuple(formats), half, quantize, max_drop), _confirmation(confirm, seeds, wishes)
         target, console = absolute(folder, Path()), console_for(progress)
         refuse_unless_whole(gpus=gpus, workers=workers)
-        trials_per_gpu = parse_trials_per_gpu(trials_per_gpu)
-        if confirmation is None and (gpus, trials_per_gpu, workers) != (None, None, None):
+        per_gpu = parse_trials_per_gpu(trials_per_gpu)
+        if confirmation is None and (gpus, per_gpu, workers) != (None, None, None):
             raise UsageError("gpus, trials-per-gpu and workers are for the runs of confirm: give that too")
         check_target(target, force)
         if confirmation is not None:
@@ -202,7 +212,7 @@ class Study:
                     confirmation,
                     address=address,
                     insecure=insecure,
-                    change=resources_changed(gpus=gpus, trials_per_gpu=trials_per_gpu, workers=workers),
+                    change=resources_changed(gpus=gpus, trials_per_gpu=per_gpu, workers=workers),
                 )
         from tuner.export import export_best
 
@@ -216,13 +226,17 @@ class Study:
                 say=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
                 reread=lambda: launch.load_study(client, self.name),
                 confirmation=confirmation,
+                prefer=wishes,
                 refitting=(lambda: data_progress(console, self.name)) if refit else None,
             )
 
 
-def _confirmation(confirm: int | None, seeds: int | None) -> Confirmation | None:
+def _confirmation(confirm: int | None, seeds: int | None, prefer: tuple[str, ...]) -> Confirmation | None:
     """Both have a default if one of them is given. Raises UsageError for numbers out of range."""
     refuse_unless_whole(confirm=confirm, seeds=seeds)
-    given = {"configurations": confirm, "seeds": seeds}
-    chosen = {key: value for key, value in given.items() if value is not None}
-    return Confirmation(**chosen) if chosen else None
+    if confirm is None and seeds is None:
+        return None
+    default = Confirmation()
+    return Confirmation(
+        default.configurations if confirm is None else confirm, default.seeds if seeds is None else seeds, prefer
+    )

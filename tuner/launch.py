@@ -113,6 +113,8 @@ def resume(
     if max_epochs is not None:
         refuse_fewer_epochs(max_epochs, known.max_epochs)
     spec = replace(spec, budget=budget_of_resume(known, budget))
+    if spec.resources.gpus is not None:
+        refuse_other_device(spec.budget, gpus=spec.resources.gpus > 0)  # else as soon as Ray tells what there is
     refuse_changed_data(spec, settings, console)
     check_kept(spec, lambda line: say(console, line))
     metadata = job_metadata(

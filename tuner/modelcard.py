@@ -11,7 +11,8 @@ from tuner.bundle.opening import ONNX_FILE
 from tuner.study import Study
 from tuner.training.dataspec import DataInfo
 from tuner.training.modelspec import ModelSpec
-from tuner.training.objectives import format_scores, objective
+from tuner.training.objectives import COSTS, format_costs, format_scores, objective
+from tuner.training.remarks import plural
 
 _SNIPPET = """\
 from pathlib import Path
@@ -40,8 +41,7 @@ def render(
     sections = [
         f"# {study.spec.name}: pictures of {_text(info.name)} in {len(info.classes)} classes",
         f"{_network(study)} that tells {len(info.classes)} classes of {info.height} x {info.width} {kind} "
-        f"pictures apart. It is the best of a hyperparameter search with tuner by "
-        f"{objective(metrics['validation']['metric']).words}. On the test split it has {_scores(metrics)}.",
+        f"pictures apart. {_chosen(metrics)} On the test split it has {_scores(metrics)}.",
         *_how_to_run(study.spec.model, metrics["models"]),
         *_data(info, metrics),
         *_results(metrics),
@@ -52,6 +52,21 @@ def render(
         _bullets(f"{name} {version}" for name, version in versions.items()),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _chosen(metrics: Mapping[str, Any]) -> str:
+    """By what it is the best."""
+    by = objective(metrics["validation"]["metric"]).words
+    if "front" not in metrics:
+        return f"It is the best of a hyperparameter search with tuner by {by}."
+    costs = metrics["front"]["costs"]
+    wishes = " and ".join(f"`{text}`" for text in metrics["front"]["prefer"]) or f"the best {by}"
+    few = " and ".join(COSTS[name].words for name in costs)
+    return (
+        f"A hyperparameter search with tuner for {by} and few {few} found "
+        f"{plural(len(metrics['front']['trials']), 'network')} that no other one beats in all of them; this is one of "
+        f"them, chosen for {wishes}. In the search it had {format_costs(costs)}."
+    )
 
 
 def _network(study: Study) -> str:

@@ -12,10 +12,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tuner.best import Best, best_of, front_of
 from tuner.ledger import Ledger
 from tuner.notebook import NotebookTable, in_notebook
 from tuner.spec import StudySpec
-from tuner.study import Best, TrialRecord, best_of
+from tuner.study import TrialRecord
 from tuner.training.objectives import DEFAULT_OBJECTIVE
 
 SILENCE_S = 30.0  # plain lines: the longest time without a word while epochs are reported
@@ -74,7 +75,8 @@ def describe_end(trial: TrialRecord) -> str:
     if reason is None:
         return ""
     if reason["kind"] == "asha":
-        return f"rank {reason['rank']} of {reason['peers'] + 1} at epoch {reason['rung']}"
+        layer = f", layer {reason['layer']}" if "layer" in reason else ""
+        return f"rank {reason['rank']} of {reason['peers'] + 1} at epoch {reason['rung']}{layer}"
     if reason["kind"] == "plateau":
         return f"no better score for {reason['waited']} epochs"
     return f"{reason['kind']}: {reason['detail']}"
@@ -129,7 +131,7 @@ class SearchView:
     @property
     def best(self) -> Best | None:
         """The best epoch so far whose weights are kept."""
-        return best_of(self.trials(), self.spec.direction)
+        return best_of(self.trials(), self.spec)
 
     def _epochs(self) -> int:
         return sum(len(trial.values) for trial in self.trials())
@@ -143,6 +145,8 @@ class SearchView:
         if best is not None:
             score = "best" if self.spec.metric == DEFAULT_OBJECTIVE else f"best {self.spec.metric}"
             parts.append(f"{score} {best.value:.4f} (trial {best.trial}, epoch {best.epoch})")
+        if front := front_of(self.trials(), self.spec):
+            parts.append(f"{len(front)} on the front")
         parts.append(f"{(self._epochs() - self._epochs_before) / elapsed_s * 60:.0f} epochs/min")
         parts.append(f"{format_seconds(elapsed_s)} so far")
         trials_left = self.trials_wanted - self.done
@@ -166,10 +170,11 @@ class SearchView:
             epoch, score = trial.values[-1] if trial.values else (0, None)
             row = [str(trial.number), trial.state, f"{epoch}/{trial.max_epochs or self.spec.max_epochs}"]
             row += ["" if score is None else f"{score:.4f}"]
+            row += [format_value(trial.costs.get(name, "")) for name in self.spec.costs]
             why = describe_end(trial) or ("" if trial.confirms is None else f"(confirms trial {trial.confirms})")
             rows.append([*row, *(format_value(trial.params.get(name, "")) for name in names), why])
         heading = "score" if self.spec.metric == DEFAULT_OBJECTIVE else self.spec.metric
-        return ["trial", "state", "epoch", heading, *names, "why it ended"], rows
+        return ["trial", "state", "epoch", heading, *self.spec.costs, *names, "why it ended"], rows
 
 
 class PlainLines:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tuner import asha
-from tuner.spec import StudySpec
+from tuner.judging import ranked
+from tuner.spec import Standing, StudySpec
 
 if TYPE_CHECKING:
     from tuner.study import TrialRecord
@@ -21,7 +22,7 @@ class Promotions:
 
     def __init__(self, spec: StudySpec) -> None:
         self._spec = spec
-        self._scores: dict[int, dict[int, float]] = {}
+        self._standings: dict[int, dict[int, Standing]] = {}
         self._ranked: dict[int, list[int]] = {}
         self._waiting: dict[int, int] = {}
         self._any_complete = False
@@ -36,15 +37,15 @@ class Promotions:
         scores = dict(trial.values)
         for rung in trial.rungs(self._spec):
             if rung in scores:
-                self.arrived(trial.number, rung, scores[rung])
+                self.arrived(trial.number, rung, self._spec.standing(scores[rung], trial.costs))
         if trial.state == "paused":
             self.paused(trial.number, trial.values[-1][0])
         elif trial.state == "complete" and trial.confirms is None:
             self.completed()
 
-    def arrived(self, number: int, rung: int, score: float) -> None:
-        """The trial has this score at the rung."""
-        self._scores.setdefault(rung, {})[number] = score
+    def arrived(self, number: int, rung: int, standing: Standing) -> None:
+        """The trial has this standing (`StudySpec.standing`) at the rung."""
+        self._standings.setdefault(rung, {})[number] = standing
         self._ranked.pop(rung, None)
 
     def paused(self, number: int, rung: int) -> None:
@@ -95,18 +96,19 @@ class Promotions:
 
     def reason(self, number: int) -> dict[str, Any]:
         """Why a trial that waits would end now, as the journal keeps it: its rank among all that came to its rung, of
-        equal scores the lower number first, and the lowest score that is promoted, None if too few have come for any.
+        equal scores the lower number first, and the lowest score that is promoted, None if too few have come for any
+        or there are several objectives.
         """
         rung = self._waiting[number]
         order, promoted = self._order(rung), self._promoted(rung)
-        cutoff = self._scores[rung][order[promoted - 1]] if promoted else None
+        cutoff = self._standings[rung][order[promoted - 1]] if promoted and not self._spec.costs else None
         rank = order.index(number) + 1
         return {"kind": "asha", "rung": rung, "rank": rank, "peers": len(order) - 1, "cutoff": cutoff}
 
     def _promoted(self, rung: int) -> int:
-        return asha.promoted(len(self._scores[rung]), self._spec.reduction_factor)
+        return asha.promoted(len(self._standings[rung]), self._spec.reduction_factor)
 
     def _order(self, rung: int) -> list[int]:
         if rung not in self._ranked:
-            self._ranked[rung] = asha.ranked(self._scores[rung], self._spec.direction)
+            self._ranked[rung] = ranked(self._spec, self._standings[rung])
         return self._ranked[rung]

@@ -13,11 +13,11 @@ from tuner.enqueue import in_space
 from tuner.errors import UsageError
 from tuner.overrides import override
 from tuner.space import Space, load_space
-from tuner.spec import Resources, StudySpec
+from tuner.spec import Resources, StudySpec, refuse_unknown
 from tuner.store.identity import user_name
 from tuner.training.dataspec import DataSpec
 from tuner.training.modelspec import is_own
-from tuner.training.objectives import DEFAULT_OBJECTIVE, objective
+from tuner.training.objectives import DEFAULT_OBJECTIVE, objective, score_and_costs
 
 DEFAULT_TRIALS = 32
 DEFAULT_MAX_EPOCHS = 27
@@ -36,7 +36,7 @@ class SearchRequest:
     profile: trace an epoch for a viewer.
     budget: text as of `--budget`, see `tuner.budget`; empty: none.
     log: where else epochs are written to: "tensorboard", "mlflow".
-    objective: the score, one of `tuner.training.objectives.OBJECTIVES`.
+    objectives: one score of `tuner.training.objectives.OBJECTIVES`, and costs beside it.
     pretrained: begin with torchvision's published weights; weights: with those of this file.
     """
 
@@ -69,7 +69,7 @@ class SearchRequest:
     budget: str = ""
     asha: str = "stop"
     log: tuple[str, ...] = ()
-    objective: str = DEFAULT_OBJECTIVE
+    objectives: tuple[str, ...] = (DEFAULT_OBJECTIVE,)
 
 
 def chosen_space(request: SearchRequest) -> Space | None:
@@ -106,6 +106,18 @@ def checked_budget(request: SearchRequest) -> str:
     return budget
 
 
+def refuse_unfitting(request: SearchRequest) -> None:
+    """What no data set makes right, refused before one is read. Raises UsageError."""
+    refuse_unknown(request.sampler, request.asha)
+    checked_budget(request)
+    shared = request.resources.trials_per_gpu
+    if request.resources.gpus == 0 and shared != 1:
+        raise UsageError(
+            f"--trials-per-gpu {shared} has trials share GPUs, but --gpus 0 trains on CPUs: leave one of them out, or "
+            "say by --workers how many trials run at once"
+        )
+
+
 def default_space(dataset: str, *, gpus: bool) -> str:
     """The shipped space for a data set: its own; on CPUs one with networks small enough for them."""
     if dataset == "digits":
@@ -121,7 +133,7 @@ def overridden(request: SearchRequest, space: Space | None) -> tuple[Space | Non
     Without a space, which the hardware chooses later, only looks whether they fit. Raises UsageError if they do not, or
     if what was asked for contradicts itself.
     """
-    objective(request.objective)
+    score_and_costs(request.objectives)
     if request.fixed and (request.enqueue or request.warm_start):
         option = "--enqueue" if request.enqueue else "--warm-start"
         raise UsageError(f"--fixed trains the space's [start] and nothing else: leave out {option}")
@@ -136,6 +148,7 @@ def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str
     """The frozen spec: the command line goes before the space file, the space file before the defaults."""
     max_epochs = request.max_epochs or space.search.get("max_epochs", DEFAULT_MAX_EPOCHS)
     grace_period = space.search.get("grace_period", asha.default_grace_period(max_epochs))
+    metric, costs = score_and_costs(request.objectives)
     if request.fixed:
         space = space.only_start()
         grace_period = max_epochs  # repetitions of one configuration are not compared
@@ -149,8 +162,9 @@ def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str
         grace_period=grace_period,
         reduction_factor=space.search.get("reduction_factor", asha.REDUCTION_FACTOR),
         seed=request.seed,
-        metric=request.objective,
-        direction=objective(request.objective).direction,
+        metric=metric,
+        direction=objective(metric).direction,
+        costs=costs,
         storage=str(request.storage),
         time_budget_s=request.time_budget_s,
         resources=request.resources,

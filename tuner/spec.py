@@ -15,20 +15,22 @@ from typing import Any
 from tuner import asha
 from tuner.budget import parse_budget
 from tuner.configurations import check_configuration
-from tuner.direction import Direction
+from tuner.direction import Direction, sign_of
 from tuner.errors import StoreError, UsageError, first_line
 from tuner.evidence import Evidence
+from tuner.fronts import Point
 from tuner.packing import PerGpu
 from tuner.space import Space
 from tuner.training.config import Hyperparameters, Value
 from tuner.training.dataspec import DataSpec
 from tuner.training.modelspec import ModelSpec
-from tuner.training.objectives import DEFAULT_OBJECTIVE, objective
+from tuner.training.objectives import COSTS, DEFAULT_OBJECTIVE, objective, score_and_costs
 
 FORMAT = 1
 LOGS = ("tensorboard", "mlflow")
 SAMPLERS = ("tpe", "mfgp", "random")
 ASHA = ("stop", "promote")
+Standing = float | Point
 
 
 # What JSON must hold for each plain field of a stored spec.
@@ -66,6 +68,7 @@ class StudySpec:
 
     data_fingerprint: sha256 of what the training side of the data set consisted of when the study was created.
     metric, direction: the score, a name of `tuner.training.objectives.OBJECTIVES`, and the direction that it has there.
+    costs: further objectives, of `tuner.training.objectives.COSTS`, of which less is better.
     storage: folder of the checkpoints, the same on all machines; the study has a folder of its own in it.
     keep_all: keep the checkpoints of pruned and failed trials too.
     enqueued: configurations that the user wants to be tried first; what one lacks is sampled.
@@ -90,6 +93,7 @@ class StudySpec:
     seed: int = 0
     metric: str = DEFAULT_OBJECTIVE
     direction: Direction = "maximize"
+    costs: tuple[str, ...] = ()
     storage: str = ""
     time_budget_s: float | None = None
     resources: Resources = field(default_factory=Resources)
@@ -112,16 +116,32 @@ class StudySpec:
         for name in self.log:
             if name not in LOGS:
                 raise UsageError(f"log = {name!r} is not known: it must be {' or '.join(LOGS)}")
-        if self.sampler not in SAMPLERS:
-            raise UsageError(f"sampler = {self.sampler!r} is not known: it must be {', '.join(SAMPLERS)}")
-        if self.asha not in ASHA:
-            raise UsageError(f"asha = {self.asha!r} is not known: it must be {' or '.join(ASHA)}")
+        refuse_unknown(self.sampler, self.asha)
         if self.direction != objective(self.metric).direction:
             raise UsageError(f"direction = {self.direction!r} is not that of {self.metric}")
+        score_and_costs(self.objectives)
+        if self.costs and self.sampler == "mfgp":
+            raise UsageError("sampler = 'mfgp' knows one objective: with several it must be tpe or random")
         if self.budget:
             parse_budget(self.budget)
         if self.time_budget_s is not None and self.time_budget_s <= 0:
             raise UsageError(f"time-budget = {self.time_budget_s:g} s must be above 0")
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The score, and the costs beside it."""
+        return (self.metric, *self.costs)
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Of each of the objectives."""
+        return (self.direction, *(COSTS[name].direction for name in self.costs))
+
+    def standing(self, score: float, costs: Mapping[str, float]) -> Standing:
+        """By what a trial is compared with others at a rung: its score, or with several objectives its point."""
+        if not self.costs:
+            return score
+        return (sign_of(self.direction) * score, *(-costs[name] for name in self.costs))
 
     @property
     def first_configurations(self) -> list[dict[str, Value]]:
@@ -171,6 +191,7 @@ class StudySpec:
             content.setdefault("sampler", "tpe")
             content.setdefault("asha", "stop")
             content.setdefault("budget", "")
+            costs = content.pop("costs", [])
             given = [
                 check_configuration(values, space.dimensions, complete=False) for values in content.pop("enqueued", [])
             ]
@@ -189,9 +210,17 @@ class StudySpec:
                 enqueued=tuple(given),
                 evidence=tuple(evidence),
                 log=tuple(log),
+                costs=tuple(costs),
                 model=None if model is None else ModelSpec.from_dict(model),
                 **content,
             )
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             what = f"{type(error).__name__}: {first_line(error)}"
             raise StoreError(f"the study's spec in the store is not one of this program: {what}") from None
+
+
+def refuse_unknown(sampler: str, asha: str) -> None:
+    """Raises UsageError if one of them is none of those that there are."""
+    for name, given, known in (("sampler", sampler, SAMPLERS), ("asha", asha, ASHA)):
+        if given not in known:
+            raise UsageError(f"{name} = {given!r} is not known: it must be {', '.join(known[:-1])} or {known[-1]}")

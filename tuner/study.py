@@ -16,6 +16,7 @@ Trials stand in Optuna's journal with Optuna's states; what Optuna has no word f
 | `paused` | with ASHA by promotion: the epoch of the rung at which it waits, 0 once it goes on |
 | `reason` | why it ended before its last epoch: {kind, ...}, see `TrialRecord.reason` |
 | `max_epochs` | after how many epochs it is complete; the spec's if absent |
+| `costs` | what its network costs, by the objective; only with several |
 | `enqueued` | true if its configuration was given by `--enqueue` |
 | `continues`, `continued_from` | the trial whose training it goes on with, and after which epoch |
 | `confirms` | the trial whose configuration it trains again with another seed |
@@ -29,9 +30,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tuner.best import Best, best_of, front_of
 from tuner.budget import newest_budget
 from tuner.confirmed import ranking
-from tuner.direction import Direction, sign_of
 from tuner.errors import UsageError
 from tuner.ledger import Ledger
 from tuner.spec import StudySpec
@@ -69,6 +70,7 @@ class TrialRecord:
     continues, continued_from: the trial whose training it goes on with, and after which epoch.
     confirms: the trial whose configuration it trains again with another seed.
     enqueued: whether its configuration was given by `--enqueue`. usage: what its attempts occupied, by a clock.
+    costs: of its network, by objective, from its first report on; empty in a study with one objective.
     """
 
     number: int
@@ -87,6 +89,7 @@ class TrialRecord:
     enqueued: bool = False
     usage: Usage = field(default=Usage(), compare=False)
     confirms: int | None = None
+    costs: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_wanted(self) -> bool:
@@ -105,21 +108,10 @@ class TrialRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """What `tuner trials --json` prints for one trial; how it was trained stays inside."""
-        content = asdict(self)
-        for inside in ("checkpoint", "best_checkpoint", "max_epochs", "continued_from", "usage"):
-            del content[inside]
+        inside = ("checkpoint", "best_checkpoint", "max_epochs", "continued_from", "usage")
+        content = {name: value for name, value in vars(self).items() if name not in inside}
         content["seconds"] = round(self.seconds, 3)
         return content
-
-
-@dataclass(frozen=True)
-class Best:
-    """The epoch of the trial that `export-best` would export: the best score whose weights are kept."""
-
-    trial: int
-    epoch: int
-    value: float
-    params: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -170,7 +162,12 @@ class Study:
     @property
     def best(self) -> Best | None:
         """The best score whose weights are kept; of equal ones the lowest trial number."""
-        return best_of(self.trials, self.spec.direction)
+        return best_of(self.trials, self.spec)
+
+    @property
+    def front(self) -> list[Best]:
+        """With several objectives the trials that no other one beats in all of them, the best score first."""
+        return front_of(self.trials, self.spec)
 
     @property
     def ledger(self) -> Ledger | None:
@@ -190,6 +187,8 @@ class Study:
             "best": asdict(best) if best else None,
             "metric": self.spec.metric,
             "direction": self.spec.direction,
+            "objectives": list(spec.objectives),
+            "front": [asdict(one) for one in self.front],
             "max_epochs": self.max_epochs,
             "rungs": self._rungs(),
             "epochs_trained": sum(len(trial.values) for trial in self.trials),
@@ -213,16 +212,6 @@ class Study:
         return rungs
 
 
-def best_of(trials: Iterable[TrialRecord], direction: Direction) -> Best | None:
-    """The best epoch among the trials of the search whose weights are kept, None if there is none yet."""
-    sign = sign_of(direction)
-    kept = [(trial, trial.best_checkpoint) for trial in trials if trial.best_checkpoint and trial.confirms is None]
-    if not kept:
-        return None
-    trial, checkpoint = max(kept, key=lambda pair: (sign * pair[1]["score"], -pair[0].number))
-    return Best(trial.number, checkpoint["epoch"], checkpoint["score"], trial.params)
-
-
 def fold_trial(spec: StudySpec, trial: FrozenTrial, *, life: int | None) -> TrialRecord:
     """One trial of the journal as a `TrialRecord`, its parameters in the order of the space.
 
@@ -239,7 +228,7 @@ def fold_trial(spec: StudySpec, trial: FrozenTrial, *, life: int | None) -> Tria
     }
     attributes: Mapping[str, Any] = trial.user_attrs
     values = sorted(trial.intermediate_values.items())
-    last = attributes.get(f"report:{values[-1][0]}", {}) if values else {}
+    reports = {epoch: attributes.get(f"report:{epoch}", {}) for epoch, _ in values}
     discarded = trial.state in (TrialState.PRUNED, TrialState.FAIL)
     return TrialRecord(
         number=trial.number,
@@ -248,16 +237,17 @@ def fold_trial(spec: StudySpec, trial: FrozenTrial, *, life: int | None) -> Tria
         params={name: trial.params[name] for name in spec.space.dimensions if name in trial.params},
         values=values,
         attempt=attributes.get("attempt", 0),
-        worker=last.get("worker"),
-        seconds=sum(attributes.get(f"report:{epoch}", {}).get("seconds", 0.0) for epoch, _ in values),
+        worker=reports[values[-1][0]].get("worker") if values else None,
+        seconds=sum(details.get("seconds", 0.0) for details in reports.values()),
         checkpoint=None if discarded else attributes.get("checkpoint"),
         best_checkpoint=None if discarded else attributes.get("best_checkpoint"),
         max_epochs=attributes.get("max_epochs"),
         continues=attributes.get("continues"),
         continued_from=attributes.get("continued_from", 0),
         enqueued=attributes.get("enqueued", False),
-        usage=usage_of(attributes, [epoch for epoch, _ in values], spec.resources, finished=trial.state.is_finished()),
+        usage=usage_of(attributes, reports, spec.resources, finished=trial.state.is_finished()),
         confirms=attributes.get("confirms"),
+        costs={name: attributes["costs"][name] for name in spec.costs if "costs" in attributes},
     )
 
 
@@ -266,8 +256,9 @@ def read_study(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, A
 
     Raises StoreError if Redis fails, or the journal cannot be a study's.
     """
+    from tuner.collection import no_collection
     from tuner.store.journal import replaying
-    from tuner.store.merged import no_collection, replay
+    from tuner.store.merged import replay
 
     with replaying(spec.name), no_collection():
         trials, attributes = replay(spec.name, journal)

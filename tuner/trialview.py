@@ -7,7 +7,7 @@ from typing import Any
 
 from tuner.progress import describe_end, format_seconds, format_value
 from tuner.report.record import Epoch, StudyDetail, TrialDetail
-from tuner.training.objectives import format_scores
+from tuner.training.objectives import format_costs, format_scores
 from tuner.training.remarks import plural
 
 WIDTH, HEIGHT = 60, 10
@@ -64,6 +64,9 @@ def lines(detail: StudyDetail, number: int) -> list[str]:
         others = {name: value for name, value in best.scores.items() if name != spec.metric}
         if others:
             shown.append(f"with {format_scores(others)}")
+    if record.costs:
+        on_front = any(one.trial == number for one in detail.study.front)
+        shown.append(f"its network: {format_costs(record.costs)}{', on the front' if on_front else ''}")
     if record.continues is not None:
         shown.append(f"goes on with trial {record.continues} after epoch {record.continued_from}")
     if record.confirms is not None:

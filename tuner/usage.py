@@ -10,7 +10,7 @@ an epoch, for no worker begins one before the driver has recorded the one before
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,8 +68,10 @@ def so_far(share: Share, used_s: float, *, over: bool) -> dict[str, Any]:
     return {**begun(share), "used_s": round(used_s, 3), **({"over": True} if over else {})}
 
 
-def usage_of(attributes: Mapping[str, Any], epochs: Sequence[int], resources: Resources, *, finished: bool) -> Usage:
-    """Fold the attributes of a trial, which has reported `epochs`, in ascending order.
+def usage_of(
+    attributes: Mapping[str, Any], reports: Mapping[int, Mapping[str, Any]], resources: Resources, *, finished: bool
+) -> Usage:
+    """Fold the attributes of a trial and what its reports said, by epoch, in ascending order.
 
     Attempts from before it was measured are told by the seconds that the worker spent on their epochs, with the share
     that follows from `resources`.
@@ -78,8 +80,7 @@ def usage_of(attributes: Mapping[str, Any], epochs: Sequence[int], resources: Re
     over: set[int] = set()
     durations: list[float] = []
     before: tuple[int, int, float] | None = None  # attempt, epoch and used_s of the report before
-    for epoch in epochs:
-        details: Mapping[str, Any] = attributes.get(f"report:{epoch}", {})
+    for epoch, details in reports.items():
         attempt, seconds = details.get("attempt", 1), details.get("seconds", 0.0)
         reached_s = details.get("used_s", used_s.get(attempt, 0.0) + seconds)
         used_s[attempt] = reached_s

@@ -93,6 +93,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._micro_batch: int | None = None
         self._troubles: list[str] = []
         self._restarted = ""
+        self._costs: dict[str, float] = {}
         self._unsaved_s = 0.0
         self._save_cost_s = 0.0
         for log in (sys.stdout, sys.stderr):
@@ -170,6 +171,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             except CheckpointError as error:
                 save_error = str(error)
         restarted, self._restarted = self._restarted, ""
+        costs, self._costs = self._costs, {}
         return Report(
             epoch=result.epoch,
             score=result.score,
@@ -184,6 +186,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             save_error=save_error,
             waited=result.waited,
             memory=self._meter.news() if self._meter else None,
+            costs=costs,
             scores=result.scores,
         )
 
@@ -241,6 +244,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             params=self._spec.all_params(self._assignment.params),
             score=self._spec.metric,
         )
+        if self._spec.costs:
+            self._costs = trainer.costs(self._spec.costs)
         self._restore(trainer)
         self._trainer = trainer
         return trainer

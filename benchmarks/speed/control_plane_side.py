@@ -34,15 +34,18 @@ GRACE_PERIOD = 2
 
 
 class Meter:
-    """Counts results and ended trials: the display of our driver, and fed by the callback of bare Tune's."""
+    """Counts results and ended trials: the display of our driver, and fed by the callback of bare Tune's.
 
-    def __init__(self, first: int) -> None:
-        self._first = first
+    Looks at the clock and the memory when the `first` trials have ended and when the `last` one has: what either side
+    does once all is over, such as reading the study anew, is not the search.
+    """
+
+    def __init__(self, first: int, last: int) -> None:
         self._epochs: dict[int, int] = {}
         self.ended = 0
         self.results = 0
         self.began_s = 0.0
-        self.at_first: tuple[int, float, int] = (0, 0.0, 0)  # results, seconds, bytes of memory
+        self._marks = {first: (0, 0.0, 0), last: (0, 0.0, 0)}  # trials -> results, seconds, bytes of memory
 
     def result(self) -> None:
         """A result was taken; the clock starts with the first one, when Ray and its workers are there."""
@@ -52,8 +55,8 @@ class Meter:
     def end(self) -> None:
         """A trial ended."""
         self.ended += 1
-        if self.ended == self._first:
-            self.at_first = (self.results, time.perf_counter(), memory_bytes())
+        if self.ended in self._marks:
+            self._marks[self.ended] = (self.results, time.perf_counter(), memory_bytes())
 
     def stopping(self, why: str) -> None:
         """As our driver's display."""
@@ -67,15 +70,14 @@ class Meter:
             self.end()
 
     def summary(self) -> dict[str, float]:
-        """What was measured, from the first result to now."""
-        results, first_s, first_bytes = self.at_first
-        later = max(1, self.ended - self._first)
+        """What was measured, from the first result on."""
+        (first, at_first), (last, at_last) = self._marks.items()
         return {
-            "first_per_s": results / (first_s - self.began_s),
-            "results_per_s": self.results / (time.perf_counter() - self.began_s),
-            "kib_a_trial": (memory_bytes() - first_bytes) / later / 1024,
-            "results": self.results,
-            "trials": self.ended,
+            "first_per_s": at_first[0] / (at_first[1] - self.began_s),
+            "results_per_s": at_last[0] / (at_last[1] - self.began_s),
+            "kib_a_trial": (at_last[2] - at_first[2]) / (last - first) / 1024,
+            "results": at_last[0],
+            "trials": last,
         }
 
 
@@ -125,8 +127,6 @@ class Counting(tune.Callback):  # type: ignore[misc]
 
 def ours(spec: StudySpec, meter: Meter, plan: dict[str, Any]) -> None:
     """Our driver, on the reports that are the longest."""
-    if plan["sampler"] == "random":
-        samplers.RANDOM_TRIALS = spec.trials + 1  # of TPE, which draws at random until then
     with server(Path(plan["folder"]) / "redis", "always") as url:
         store = client.connect(url)
         catalog.create_study(store, spec.name, spec.to_json())
@@ -167,19 +167,23 @@ def bare(spec: StudySpec, meter: Meter, plan: dict[str, Any]) -> None:
     ).fit()
 
 
-def main() -> None:
-    """Search, and print what was measured."""
-    plan = json.loads(sys.argv[1])
-    meter = Meter(plan["first"])
+def search(plan: dict[str, Any], meter: Meter) -> None:
+    """One search in this process, with a Ray of its own."""
     spec = sleeping_spec("nothing", f"{plan['folder']}/storage", grace_period=GRACE_PERIOD)
-    spec = replace(spec, trials=plan["trials"])
+    spec = replace(spec, trials=plan["trials"], sampler=plan["sampler"])
     ray.init(address="local", num_cpus=WORKERS, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     try:
         {"ours": ours, "bare": bare}[plan["side"]](spec, meter, plan)
-        summary = meter.summary()
     finally:
         ray.shutdown()
-    print(json.dumps(summary))
+
+
+def main() -> None:
+    """Search, and print what was measured."""
+    plan = json.loads(sys.argv[1])
+    meter = Meter(plan["first"], plan["trials"])
+    search(plan, meter)
+    print(json.dumps(meter.summary()))
 
 
 if __name__ == "__main__":

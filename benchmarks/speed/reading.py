@@ -9,9 +9,10 @@ process to its end. B: a script of a few lines over Optuna's own `JournalRedisBa
 "every entry": the very journal of A, with the losses, worker and checkpoints of each epoch;
 "scores only": a study with nothing but parameters and scores.
 
-Optuna saves a pickle of the whole study with every hundredth trial and reads only what came later, which this program
-does not: it unpickles nothing that comes from a server.
-The studies are copies of a few dozen trials that were really recorded, with numbers of their own.
+Optuna saves a pickle of the whole study with every hundredth trial and reads only what came later. This program
+unpickles nothing that comes from a server; its driver leaves a snapshot in JSON, and A is measured with that and
+without. The studies are copies of a few dozen trials that were really recorded, with numbers and parameters of their
+own.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ from scale_redis import server
 from tuner.exchange import Report
 from tuner.search import sampler
 from tuner.search.record import StudyRecord
+from tuner.search.snapshots import Snapshots
 from tuner.spec import StudySpec
-from tuner.store import catalog
-from tuner.store.journal import MemoryJournal
+from tuner.store import catalog, lease
+from tuner.store.journal import MemoryJournal, RedisJournal
 from tuner.store.keys import StudyKeys
 from tuner.training.checkpoint_ref import CheckpointRef
 
@@ -134,7 +136,16 @@ def copies(entries: list[dict[str, Any]], trials: int) -> Iterator[dict[str, Any
             yield entry
     for number in range(trials):
         for entry in of_trials[number % len(of_trials)]:
-            yield {**entry, "trial_id": number} if "trial_id" in entry else entry
+            if "trial_id" in entry:
+                yield {**entry, "trial_id": number}
+            else:
+                params = {name: nudged(value, number) for name, value in entry.get("params", {}).items()}
+                yield {**entry, **({"params": params} if params else {})}
+
+
+def nudged(value: Any, number: int) -> Any:
+    """A parameter of a copy: a real number gets a value of its own, as no two trials of a search share one."""
+    return value * (1 - number * 1e-7) if isinstance(value, float) and value % 1 else value
 
 
 def fill(client: redis.Redis, url: str, trials: int) -> dict[str, int]:
@@ -149,6 +160,19 @@ def fill(client: redis.Redis, url: str, trials: int) -> dict[str, int]:
     scores = list(copies(plain_entries(spec.space.distributions()), trials))
     write_plain(client, url, "scores", scores, trials)
     return {"entries": len(ours), "entries with scores only": len(scores)}
+
+
+def drive(client: redis.Redis, name: str) -> float:
+    """A driver that finds everything done and leaves its snapshot; the seconds that the snapshot took."""
+    spec = StudySpec.from_json(catalog.read_spec(client, name))
+    held = lease.acquire(client, name)
+    journal = RedisJournal(client, name, held.fence)
+    snapshots = Snapshots(client, StudyRecord(spec, journal).trials, journal, held.fence)
+    began_s = time.perf_counter()
+    snapshots.close()
+    took_s = time.perf_counter() - began_s
+    held.release()
+    return took_s
 
 
 def write_plain(client: redis.Redis, url: str, name: str, entries: list[dict[str, Any]], trials: int) -> None:
@@ -179,9 +203,15 @@ def main() -> None:
         with server(home / "redis", "no") as url:
             with redis.Redis.from_url(url, decode_responses=True) as client:
                 result["notes"] = {"trials": trials, "reports_each": EPOCHS, **fill(client, url, trials)}
+                result["notes"]["seconds for all of the snapshot at once"] = round(drive(client, "ours"), 2)
+                snapshot = StudyKeys("ours").snapshot
+                kept = client.get(snapshot)
+                result["notes"]["bytes of the snapshot"] = len(kept.encode())
             environment = {**os.environ, "TUNER_HOME": str(home), "TUNER_REDIS": url}
 
-            def timed(*command: str) -> dict[str, float]:
+            def timed(*command: str, with_snapshot: bool = True) -> dict[str, float]:
+                with redis.Redis.from_url(url, decode_responses=True) as client:
+                    client.set(snapshot, kept) if with_snapshot else client.delete(snapshot)
                 start_s = time.perf_counter()
                 done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
                 took_s = time.perf_counter() - start_s
@@ -195,16 +225,18 @@ def main() -> None:
                 sides = {
                     "A": lambda ask=ask: timed(*ours, *ask),
                     "B": lambda ask=ask: timed(*plain, "ours", ask[0]),
+                    "A, journal only": lambda ask=ask: timed(*ours, *ask, with_snapshot=False),
                     "B, scores only": lambda ask=ask: timed(*plain, "scores", ask[0]),
                 }
                 repeats = options.repeats or (1 if options.quick else 5)
                 found = take_turns(sides, repeats, quick=options.quick)
-                a, b, scores = (values(found[side], "seconds") for side in sides)
+                a, b, journal, scores = (values(found[side], "seconds") for side in sides)
                 what = f"tuner {command}"
                 result["rows"] += [
                     compared(what, "s", a, b, goal=Goal("ratio", 3.0), less_is_better=True),
                     compared(f"{what}, seconds", "s", a, goal=Goal("a", 4.0, at_least=False)),
                     compared(f"{what}, B with scores only", "s", a, scores, less_is_better=True),
+                    compared(f"{what}, A without its snapshot", "s", journal, b, less_is_better=True),
                 ]
 
 

@@ -24,6 +24,7 @@ QUESTIONS = (
     "limit",
     "turnover",
     "control_plane",
+    "driver_memory",
     "whole_search",
     "reading",
     "data",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from tuner.bundle.explaining import explain, overlay
 from tuner.bundle.predict import Classifier
 from tuner.cli import app
-from tuner.errors import DataError, ExportError
+from tuner.errors import DataError, ExportError, UsageError
 
 
 def test_what_is_cold_stays_as_it_is_and_what_is_hot_is_coloured():
@@ -61,6 +62,12 @@ def test_what_cannot_be_explained_is_said_in_one_line(colour_bundle, odd_picture
     shutil.copytree(colour_bundle, tmp_path / "light", ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(ExportError, match="holds no exported model"):
         explain(tmp_path / "light", odd_pictures[0])
+    for folder, said in ((tmp_path, "has no config.json"), (tmp_path / "nowhere", "no folder .*nowhere")):
+        wrong = CliRunner().invoke(
+            app, ["explain", str(folder), str(odd_pictures[0]), "--out", str(tmp_path / "cam.png")]
+        )
+        assert isinstance(wrong.exception, UsageError)
+        assert re.search(f"{said}.*: give (one|a folder) that `tuner export-best` wrote", str(wrong.exception))
     command = ["explain", str(colour_bundle), str(odd_pictures[0]), "--out", str(tmp_path / "absent" / "cam.png")]
     result = CliRunner().invoke(app, command)
     assert str(result.exception).startswith(f"cannot write {tmp_path / 'absent' / 'cam.png'}: No such file")

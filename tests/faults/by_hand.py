@@ -80,4 +80,4 @@ class Life:
 
     def attributes(self, number: int = 0) -> dict[str, Any]:
         """The trial's attributes in the journal."""
-        return dict(self.record._trials[number].user_attrs)
+        return dict(self.record.trials[number].user_attrs)

@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.factories import new_spec
+from tuner import snapshot
 from tuner.errors import DataError, StoreError, TunerError, UsageError
 from tuner.space import Space, parse_space
 from tuner.spec import StudySpec
 from tuner.store.journal import MemoryJournal
 from tuner.store.keys import check_name
+from tuner.store.snapshot import tie
 from tuner.study import read_study
 from tuner.training import config
 from tuner.training.cache import describe
@@ -121,6 +123,36 @@ def test_a_journal_with_foreign_entries_is_read_or_refused(entries):
         read_study(new_spec(), journal, None)
     except StoreError as error:
         assert one_line(error)
+
+
+class Planted:
+    """A Redis with a journal of one entry and somebody's snapshot."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.entry = '{"directions":[2],"op_code":0,"study_name":"test","worker_id":"w"}'
+
+    def strlen(self, _key: str) -> int:
+        return len(self.text)
+
+    def get(self, _key: str) -> str:
+        return self.text
+
+    def lindex(self, _key: str, _index: int) -> str:
+        return self.entry
+
+    def lrange(self, _key: str, start: int, _end: int) -> list[str]:
+        return [self.entry][start:]
+
+
+@fixed
+@given(st.lists(st.one_of(JSON, st.lists(JSON, max_size=20)), max_size=3), st.one_of(JSON, st.just({})))
+def test_a_foreign_snapshot_is_read_or_left_alone(trials, attributes):
+    content = {"format": 1, "fields": snapshot._FIELDS, "entries": 1, "attributes": attributes, "trials": trials}
+    planted = Planted(json.dumps({**content, "tie": tie(Planted("").entry, Planted("").entry)}))
+    study = snapshot.study_by_snapshot(planted, new_spec(), None)
+    if study is not None:
+        json.dumps([study.status(), *(trial.as_dict() for trial in study.trials)])
 
 
 @fixed

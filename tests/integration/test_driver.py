@@ -62,6 +62,9 @@ def test_every_epoch_that_was_trained_is_in_the_study_and_nothing_else(start, re
     assert trained == {(trial.number, epoch) for trial in study.trials for epoch, _ in trial.values}
     assert all(score == scripted_score(trial.number, epoch) for trial in study.trials for epoch, score in trial.values)
     assert load_study(redis_client, "test").trials == study.trials
+    by_snapshot = study_by_snapshot(redis_client, study.spec, None)
+    assert by_snapshot is not None
+    assert by_snapshot.trials == study.trials
     assert [run["packages"].keys() >= {"ray", "torch"} for run in study.environments] == [True]
     check_decisions(redis_client, study)
     assert lease.holder(redis_client, "test") is None

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 QUESTIONS = (
     "control_plane",
     "data",
+    "driver_memory",
     "limit",
     "memory",
     "pipeline",

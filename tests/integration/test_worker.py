@@ -71,6 +71,18 @@ def test_the_score_is_the_one_that_the_study_is_for_and_the_others_are_told_too(
     assert reports[3].scores["val_accuracy"] > 0.5
 
 
+def test_what_the_network_costs_is_told_once_an_attempt_and_only_if_the_search_is_for_it(new_worker):
+    worker = new_worker(costs=("parameters", "latency_ms"))
+    first, second = step(worker), step(worker)
+    assert first.costs["parameters"] == sum(one.numel() for one in worker._trainer._model.parameters())
+    assert 0 < first.costs["latency_ms"] < 1000
+    assert second.costs == {}
+    worker.reset_config(assignment(1, params={**PARAMS, "width": 32}))
+    assert step(worker).costs["parameters"] > first.costs["parameters"]
+    # To measure changes nothing of the training.
+    assert [first.score, second.score] == [step(plain).score for plain in [new_worker()] for _ in range(2)]
+
+
 def test_an_epoch_that_ends_the_trial_early_says_so_and_is_saved(new_worker):
     # With so small a rate and without norms nothing changes: each epoch scores the same.
     space = new_space(constants={**SPACE.constants, "stop_patience": 3})

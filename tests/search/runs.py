@@ -1,15 +1,44 @@
-"""A search by hand, without Tune: what trials score is a function of their numbers."""
+"""A search by hand, without Tune, and what its workers would report."""
 
 from __future__ import annotations
 
+from tests.factories import new_spec
 from tests.trainables import scripted_score
 from tuner.exchange import Report
 from tuner.search.record import StudyRecord
+from tuner.store.journal import MemoryJournal
+from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.training.config import Value
 
 
+def new_record(journal=None, **changes):
+    return StudyRecord(new_spec(**changes), journal or MemoryJournal())
+
+
+def report(epoch, score, **changes):
+    return Report(**{"epoch": epoch, "score": score, "seconds": 1.0, "worker": "here:1", **changes})
+
+
+def saved(epoch, score, best_epoch=None, best_score=None):
+    last = CheckpointRef(f"/s/epoch-{epoch}", "a" * 64, epoch, score)
+    best = CheckpointRef(f"/s/best-{best_epoch or epoch}", "b" * 64, best_epoch or epoch, best_score or score)
+    return {"checkpoint": last, "best": best}
+
+
+def run_to_the_end(record, score=0.5, max_epochs=9):
+    assignment = record.next_assignment()
+    for epoch in range(assignment.start_epoch + 1, max_epochs + 1):
+        if not record.report(assignment, report(epoch, score)):
+            break
+    return assignment
+
+
+def trial(record, number):
+    return record.records()[number]
+
+
 def run(record: StudyRecord, trials: int) -> list[dict[str, Value]]:
-    """Runs so many trials to their end, one after the other; their parameters."""
+    """Runs so many trials to their end, one after the other; their parameters. Scores are a function of the number."""
     params = []
     for _ in range(trials):
         assignment = record.next_assignment()

@@ -70,9 +70,9 @@ def test_memory_that_runs_out_in_a_part_costs_the_trial_nothing_up_to_a_whole_gp
         assert not record.report(assignment, OUT_OF_MEMORY)
         assert record.records()[1].state == "queued"
     assert (assignment.number, parts) == (1, [0.125, 0.25, 0.5])
-    restarts = record._trials[1].user_attrs["restarts"]
+    restarts = record.trials[1].user_attrs["restarts"]
     assert restarts[-1] == "out of memory in 1/2 of a GPU (tried to allocate 9 GiB): goes on in a whole GPU"
-    assert "losses" not in record._trials[1].user_attrs
+    assert "losses" not in record.trials[1].user_attrs
     record.report(assignment, OUT_OF_MEMORY)
     assert record.records()[1].reason == {"kind": "out_of_memory", "detail": "tried to allocate 9 GiB"}
     assert not record.brake.ended_the_search

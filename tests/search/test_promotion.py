@@ -223,14 +223,14 @@ def test_the_sampler_learns_from_trials_that_wait_as_from_pruned_ones():
     record = StudyRecord(SPEC, MemoryJournal())
     train(record, attempts=2)
     record.next_assignment()
-    study = StudyWithEvidence("test", record._trials._storage, [])
+    study = StudyWithEvidence("test", record.trials._storage, [])
     assert [trial.state for trial in study._get_trials(deepcopy=False)] == [
         TrialState.PRUNED,
         TrialState.PRUNED,
         TrialState.RUNNING,
     ]
     assert len(study._get_trials(deepcopy=False, states=(TrialState.PRUNED,))) == 2
-    assert [trial.state for trial in record._trials.all()] == [TrialState.RUNNING] * 3
+    assert [trial.state for trial in record.trials.all()] == [TrialState.RUNNING] * 3
 
 
 def test_the_choice_is_in_the_spec_and_studies_from_before_it_stop_trials():

@@ -7,39 +7,12 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.factories import new_space, new_spec
-from tests.search.runs import run
+from tests.search.runs import new_record, report, run, run_to_the_end, saved, trial
 from tuner.errors import LeaseLost, StoreError
-from tuner.exchange import Failure, Report
+from tuner.exchange import Failure
 from tuner.search.record import StudyRecord
 from tuner.store.journal import MemoryJournal
 from tuner.study import read_study
-from tuner.training.checkpoint_ref import CheckpointRef
-
-
-def new_record(journal=None, **changes):
-    return StudyRecord(new_spec(**changes), journal or MemoryJournal())
-
-
-def report(epoch, score, **changes):
-    return Report(**{"epoch": epoch, "score": score, "seconds": 1.0, "worker": "here:1", **changes})
-
-
-def saved(epoch, score, best_epoch=None, best_score=None):
-    last = CheckpointRef(f"/s/epoch-{epoch}", "a" * 64, epoch, score)
-    best = CheckpointRef(f"/s/best-{best_epoch or epoch}", "b" * 64, best_epoch or epoch, best_score or score)
-    return {"checkpoint": last, "best": best}
-
-
-def run_to_the_end(record, score=0.5, max_epochs=9):
-    assignment = record.next_assignment()
-    for epoch in range(assignment.start_epoch + 1, max_epochs + 1):
-        if not record.report(assignment, report(epoch, score)):
-            break
-    return assignment
-
-
-def trial(record, number):
-    return record.records()[number]
 
 
 def test_trials_are_launched_until_the_number_wanted_and_then_nothing_is():
@@ -72,7 +45,7 @@ def test_a_trial_that_reaches_max_epochs_is_complete_with_its_best_score():
         False,
     ]
     assert trial(record, 0).state == "complete"
-    assert record._trials.study.best_value == 0.9
+    assert record.trials.study.best_value == 0.9
 
 
 def test_a_trial_that_ends_on_a_plateau_is_complete_with_the_reason_and_keeps_its_weights():
@@ -87,7 +60,7 @@ def test_a_trial_that_ends_on_a_plateau_is_complete_with_the_reason_and_keeps_it
         [(1, 0.6), (2, 0.5)],
     )
     assert ended.best_checkpoint["epoch"] == 1
-    assert record._trials.study.best_value == 0.6
+    assert record.trials.study.best_value == 0.6
     assert record.next_assignment().number == 1
 
 
@@ -127,7 +100,7 @@ def test_when_lower_is_better_the_complete_value_is_the_lowest():
     assignment = record.next_assignment()
     record.report(assignment, report(1, 0.2))
     record.report(assignment, report(2, 0.4))
-    assert record._trials.study.best_value == 0.2
+    assert record.trials.study.best_value == 0.2
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
@@ -148,78 +121,6 @@ def test_a_failure_is_recorded_with_its_kind_and_detail_and_its_earlier_epochs()
     failed = trial(record, 0)
     assert failed.reason == {"kind": "out_of_memory", "detail": "tried to allocate 9 GiB"}
     assert failed.values == [(1, 0.5)]
-
-
-def test_a_lost_trial_is_launched_again_with_the_same_parameters_from_its_checkpoint():
-    record = new_record()
-    first = record.next_assignment()
-    record.report(first, report(1, 0.5, **saved(1, 0.5)))
-    record.report(first, report(2, 0.6))
-    record.lose(first, "killed")
-    again = record.next_assignment()
-    assert (again.number, again.attempt, again.params, again.start_epoch) == (0, 2, first.params, 1)
-    assert again.checkpoint == {"path": "/s/epoch-1", "sha256": "a" * 64, "epoch": 1, "score": 0.5}
-
-
-def test_an_epoch_trained_again_after_a_loss_changes_no_score_and_no_rung():
-    record = new_record()
-    first = record.next_assignment()
-    record.report(first, report(1, 0.5))
-    record.lose(first, "killed")
-    again = record.next_assignment()
-    assert record.report(again, report(1, 0.1)) is True
-    assert record.rungs[1] == [0.5]
-    assert trial(record, 0).values == [(1, 0.5)]
-
-
-def test_weights_whose_score_is_not_the_recorded_one_are_never_the_best():
-    record = new_record()
-    first = record.next_assignment()
-    record.report(first, report(1, 0.5, **saved(1, 0.5)))
-    record.report(first, report(2, 0.7))
-    record.lose(first, "killed")
-    again = record.next_assignment()
-    record.report(again, report(2, 0.9, **saved(2, 0.9)))  # a device that does not repeat bit for bit
-    assert trial(record, 0).values == [(1, 0.5), (2, 0.7)]
-    assert trial(record, 0).best_checkpoint["score"] == 0.5
-
-
-def test_the_third_loss_of_a_trial_fails_it():
-    record = new_record()
-    for attempt in (1, 2):
-        record.lose(record.next_assignment(), "killed")
-        assert trial(record, 0).state == "queued", attempt
-    record.lose(record.next_assignment(), "killed")
-    lost = trial(record, 0)
-    assert (lost.state, lost.attempt, lost.reason["kind"]) == ("failed", 3, "lost")
-
-
-def test_a_process_that_goes_while_changing_trials_is_not_counted_against_the_next_one():
-    record = new_record()
-    for _ in range(4):
-        record.lose(record.next_assignment(), "killed", begun=False)
-    assert (trial(record, 0).state, record.next_assignment().attempt) == ("queued", 5)
-
-
-def test_the_checkpoint_before_the_newest_goes_with_the_next_attempt():
-    record = new_record()
-    first = record.next_assignment()
-    for epoch in (1, 2):
-        record.report(first, report(epoch, 0.5, **saved(epoch, 0.5)))
-    record.lose(first, "killed")
-    again = record.next_assignment()
-    assert (again.checkpoint["path"], again.previous["path"]) == ("/s/epoch-2", "/s/epoch-1")
-
-
-def test_late_words_of_a_superseded_attempt_are_ignored():
-    record = new_record()
-    first = record.next_assignment()
-    record.lose(first, "frozen")
-    again = record.next_assignment()
-    assert record.report(first, report(1, 0.99)) is False
-    record.lose(first, "frozen")
-    assert record.live == {0: again}
-    assert trial(record, 0).values == []
 
 
 def test_after_stop_nothing_is_launched_and_what_runs_stays_in_flight():
@@ -255,82 +156,6 @@ def test_a_search_interrupted_at_any_point_suggests_what_the_uninterrupted_one_d
     parts = [params for trials in (5, 8, 3) for params in run(new_record(journal, trials=16), trials)]
     assert parts == whole
     assert run(new_record(trials=16, seed=1), 1) != whole[:1]
-
-
-def fail_early(record, details):
-    for detail in details:
-        record.report(record.next_assignment(), Failure("error", detail))
-
-
-def test_a_search_whose_first_trials_all_fail_by_the_same_error_gives_up_and_says_which():
-    record = new_record()
-    fail_early(record, ["no space left on device"] * 3)
-    assert record.next_assignment() is None
-    assert record.brake.fatal_error == "no space left on device"
-    assert record.exhausted
-
-
-def test_different_errors_of_single_configurations_do_not_end_a_search():
-    record = new_record()
-    fail_early(record, ["depth = 7 is too deep", "depth = 8 is too deep", "depth = 6 is too deep"])
-    assert record.next_assignment().number == 3
-
-
-def test_code_that_fails_at_the_same_place_for_all_ends_a_search_whatever_numbers_it_names():
-    def fail(record, line, width):
-        text = f'Traceback (most recent call last):\n  File "net.py", line {line}, in build\nValueError: {width}\n'
-        record.report(record.next_assignment(), Failure("error", f"ValueError: {width}", traceback=text))
-
-    record, other = new_record(), new_record()
-    for width in (8, 16, 32):
-        fail(record, 7, width)
-        fail(other, width, width)  # each at another place
-    assert record.next_assignment() is None
-    assert record.brake.fatal_error == "ValueError: 32"
-    assert other.next_assignment().number == 3
-
-
-def test_a_trial_that_still_runs_may_prove_that_not_all_fail():
-    record = new_record()
-    healthy = record.next_assignment()
-    fail_early(record, ["depth = 8 is too deep"] * 3)
-    assert record.next_assignment() is None
-    assert (record.brake.fatal_error, record.exhausted) == (None, False)
-    record.report(healthy, report(1, 0.5))
-    assert record.next_assignment().number == 4
-
-
-def test_workers_that_are_all_lost_before_any_epoch_end_the_search_with_the_cause():
-    record = new_record()
-    for _ in range(3):
-        record.lose(record.next_assignment(), "ModuleNotFoundError: No module named 'tuner'")
-    assert record.next_assignment() is None
-    assert "ModuleNotFoundError" in record.brake.fatal_error
-
-
-def test_a_machine_that_takes_many_first_attempts_with_it_does_not_end_the_search():
-    record = new_record(trials=20)
-    for round_ in range(3):
-        assert record.brake.fatal_error is None
-        together = [record.next_assignment() for _ in range(8)]
-        assert None not in together, round_
-        for assignment in together:
-            record.lose(assignment, "its node has died")
-    assert record.next_assignment() is None  # but the third time is no accident
-    assert "its node has died" in record.brake.fatal_error
-
-
-def test_a_new_life_tries_again_what_failed_before():
-    journal = MemoryJournal()
-    fail_early(new_record(journal), ["no space left on device"] * 3)
-    assert new_record(journal).next_assignment().number == 3
-
-
-def test_divergence_alone_never_ends_a_search():
-    record = new_record(trials=5)
-    for _ in range(5):
-        record.report(record.next_assignment(), Failure("diverged", "loss nan"))
-    assert record.brake.fatal_error is None
 
 
 def test_a_trial_runs_for_others_only_if_it_was_launched_in_the_life_of_the_living_driver():

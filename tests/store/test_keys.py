@@ -10,13 +10,15 @@ from tuner.errors import UsageError
 from tuner.store import catalog, keys, lease
 from tuner.store.jobs import JobRecord, write_job
 from tuner.store.journal import RedisJournal
+from tuner.store.snapshot import write_snapshot
 
 
 def test_the_keys_of_a_study_share_a_cluster_slot() -> None:
     study = keys.StudyKeys("a-1")
-    assert [study.spec, study.journal, study.lease, study.fence, study.control, study.job] == [
+    assert [study.spec, study.journal, study.snapshot, study.lease, study.fence, study.control, study.job] == [
         "tuner:{a-1}:spec",
         "tuner:{a-1}:journal",
+        "tuner:{a-1}:snapshot",
         "tuner:{a-1}:lease",
         "tuner:{a-1}:fence",
         "tuner:{a-1}:control",
@@ -51,6 +53,7 @@ def test_a_used_store_holds_the_documented_keys_and_only_counters_outlive_a_dele
     catalog.create_study(redis_client, name, "{}")
     held = lease.acquire(redis_client, name)
     RedisJournal(redis_client, name, held.fence).append_logs([{"n": 1}])
+    assert write_snapshot(redis_client, name, held.fence, b"{}")
     assert catalog.request_stop(redis_client, name, now=False)
     write_job(redis_client, name, JobRecord("http://head:8265", "a-1"))
     assert found(redis_client, name) == documented()

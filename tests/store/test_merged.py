@@ -12,11 +12,12 @@ from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from tests.factories import new_spec
+from tuner.collection import no_collection
 from tuner.exchange import Failure, Report
 from tuner.search.record import StudyRecord
 from tuner.store import merged
 from tuner.store.journal import MemoryJournal
-from tuner.store.merged import MergedJournal, no_collection
+from tuner.store.merged import MergedJournal
 from tuner.training.checkpoint_ref import CheckpointRef
 
 
@@ -61,6 +62,7 @@ def search():
 def test_operations_and_states_have_optunas_numbers():
     names = ("CREATE_STUDY", "DELETE_STUDY", "CREATE_TRIAL")
     assert [getattr(merged, name) for name in names] == [JournalOperation[name] for name in names]
+    assert merged.SET_STUDY_ATTRIBUTE == JournalOperation.SET_STUDY_USER_ATTR
     changes = (merged.SET_STATE, merged.SET_SCORE, merged.SET_ATTRIBUTE)
     assert changes == (
         JournalOperation.SET_TRIAL_STATE_VALUES,
@@ -71,6 +73,12 @@ def test_operations_and_states_have_optunas_numbers():
 
 
 def test_a_merged_search_has_the_same_trials_in_far_fewer_entries(search):
+    assert trials_of(MergedJournal(search)) == trials_of(search)
+    assert len(MergedJournal(search).read_logs(0)) < 0.4 * search.length()
+
+
+def test_a_search_that_was_resumed_is_merged_too(search):
+    StudyRecord(new_spec(trials=30), search).next_assignment()
     assert trials_of(MergedJournal(search)) == trials_of(search)
     assert len(MergedJournal(search).read_logs(0)) < 0.4 * search.length()
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib.util
 import socket
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -9,11 +11,23 @@ import numpy as np
 import pytest
 import torch
 import torchvision.datasets
+from sklearn.datasets import load_digits
 
 from tuner.errors import DataError
 from tuner.training.named import Arrays, NamedSource
 
 DIGITS_KEY = "d33d796cea4e78c0d90f5b54b3e203b1b95d674e004a2fddb4a8abb69d65d7e1"
+
+
+def test_the_digits_are_those_of_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = NamedSource("digits", tmp_path)
+    from_file = [source.load(train=train) for train in (True, False)]
+    assert sorted(Counter(np.concatenate([side.labels for side in from_file])).values()) == sorted(
+        Counter(load_digits().target).values()
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    by_library = [source.load(train=train) for train in (True, False)]
+    assert all(_same(one, other) for one, other in zip(from_file, by_library, strict=True))
 
 
 def test_the_digits_are_split_once_and_for_ever(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tuner.training.objectives import format_costs
+from tuner.training.remarks import plural
+
 if TYPE_CHECKING:
     from tuner.study import Study
 
@@ -21,6 +24,8 @@ def conclude(study: Study, *, why: str, signal: int | None, elsewhere: str = "")
     name = study.spec.name
     if best is not None:
         typer.echo(f"best: trial {best.trial}, {study.spec.metric} {best.value:.4f} at epoch {best.epoch}")
+    for line in front_lines(study):
+        typer.echo(line)
     typer.echo(f"study {name}: {counts or 'no trial started'}")
     if study.state != "complete":
         typer.echo(
@@ -29,11 +34,24 @@ def conclude(study: Study, *, why: str, signal: int | None, elsewhere: str = "")
     if best is not None:
         where = f" on a machine that sees {study.spec.storage}" if elsewhere else ""
         typer.echo(f"export the best model with `tuner export-best {name}`{where}")
+        if len(study.front) > 1:
+            typer.echo("another one of the front with --prefer OBJECTIVE, 'OBJECTIVE<=LIMIT' or TRIAL")
     if signal is not None:
         raise typer.Exit(128 + signal)
     if best is None and study.state == "complete":
         typer.echo(f"error: {no_weights(name)}", err=True)
         raise typer.Exit(1)
+
+
+def front_lines(study: Study) -> list[str]:
+    """The front of several objectives, a line for each trial of it."""
+    front = study.front
+    if not front:
+        return []
+    lines = [f"front of {', '.join(study.spec.objectives)}: {plural(len(front), 'trial')}, none beaten in all of them"]
+    for best in front:
+        lines.append(f"  trial {best.trial}: {study.spec.metric} {best.value:.4f}, {format_costs(best.costs)}")
+    return lines
 
 
 def no_weights(name: str) -> str:

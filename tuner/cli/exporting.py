@@ -10,7 +10,6 @@ import typer
 from tuner import api
 from tuner.bundle.formats import DEFAULT
 from tuner.cli.options import Address, Insecure, Name, Redis
-from tuner.packing import parse_trials_per_gpu
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +52,14 @@ def export_best(
     seeds: Annotated[
         int | None, typer.Option(metavar="S", help="Runs of each of them, with fresh seeds (3 with --confirm alone).")
     ] = None,
+    prefer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OBJECTIVE|LIMIT|TRIAL",
+            help="With several objectives, which trial of the front: the best by one of them, within a limit such as "
+            "'latency_ms<=2', or a trial's number; may be repeated (default: the best score).",
+        ),
+    ] = None,
     refit: Annotated[
         bool,
         typer.Option(
@@ -79,9 +86,10 @@ def export_best(
         max_drop=max_drop,
         confirm=confirm,
         seeds=seeds,
+        prefer=prefer,
         refit=refit,
         gpus=gpus,
-        trials_per_gpu=parse_trials_per_gpu(trials_per_gpu),
+        trials_per_gpu=trials_per_gpu,
         workers=workers,
         insecure=insecure,
         address=address,

@@ -11,7 +11,7 @@ import typer
 
 from tuner.settings import Settings, load_settings
 from tuner.store.password import REDIS_VARIABLE, SECRET_VARIABLES, with_password
-from tuner.training.objectives import OBJECTIVES
+from tuner.training.objectives import DEFAULT_OBJECTIVE, OBJECTIVES
 
 if TYPE_CHECKING:
     import redis
@@ -204,13 +204,14 @@ AshaOption = Annotated[
     ),
 ]
 ObjectiveOption = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
         "--objective",
         envvar="TUNER_OBJECTIVE",
         metavar="|".join(OBJECTIVES),
         help="What the search is for: trials and epochs are compared by it. Balanced accuracy is the mean of the "
-        "classes' recalls; the loss is minimised.",
+        "classes' recalls; the loss is minimised. Given again with latency_ms or parameters, the search is for the "
+        f"front of both (default {DEFAULT_OBJECTIVE}).",
     ),
 ]
 DryRun = Annotated[

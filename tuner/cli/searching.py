@@ -133,7 +133,7 @@ def search(
     sampler: SamplerOption = "tpe",
     asha: AshaOption = "stop",
     log: Log = None,
-    objective: ObjectiveOption = DEFAULT_OBJECTIVE,
+    objective: ObjectiveOption = None,
 ) -> None:
     """Search for the best CNN on a data set; everything found is kept, whatever happens."""
     from rich.console import Console
@@ -178,7 +178,7 @@ def search(
         asha=asha,
         budget=budget or "",
         log=tuple(log or ()),
-        objective=objective,
+        objectives=tuple(objective or (DEFAULT_OBJECTIVE,)),
     )
     if address is not None and is_http(address):
         if dry_run:
@@ -212,7 +212,7 @@ def search(
             "--asha": asha,
             "--budget": budget,
             "--log": request.log,
-            "--objective": objective,
+            "--objective": request.objectives,
         }
         submit_search(request, options, redis=redis, address=address, detach=detach)
         return

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.direction import sign_of
-from tuner.report.figures import Chart, axis, log_ticks, metric_name, plain, shortened
+from tuner.report.figures import Chart, axis, log_ticks, metric_name, plain, short_number, shortened
 from tuner.report.record import StudyDetail
 
 _PAD = 0.01  # of accuracy, above and below
@@ -100,7 +100,7 @@ def score_by_size(detail: StudyDetail, sizes: Mapping[int, int]) -> Chart | None
     ]
     layout = {
         "xaxis": axis(
-            "parameters of the network", type="log", tickvals=ticks, ticktext=[_short(tick) for tick in ticks]
+            "parameters of the network", type="log", tickvals=ticks, ticktext=[short_number(tick) for tick in ticks]
         ),
         "yaxis": axis(metric_name(detail.spec.metric)),
         "hovermode": "closest",
@@ -139,11 +139,3 @@ def accuracy_by_latency(models: Mapping[str, Mapping[str, Any]]) -> Chart | None
         "margin": {"t": 40, "r": 60},
     }
     return Chart([points], layout, height=320)
-
-
-def _short(number: float) -> str:
-    """12.3k, 4M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:g}"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuner.training.objectives import OBJECTIVES
+from tuner.training.objectives import COSTS, OBJECTIVES
 
 OUTCOMES = ("pruned", "failed", "queued", "paused", "running", "complete")
 """In the order in which they are drawn: the last is on top."""
@@ -41,7 +41,7 @@ class Chart:
 
 def metric_name(metric: str) -> str:
     """A metric as people say it."""
-    return OBJECTIVES[metric].words
+    return {**OBJECTIVES, **COSTS}[metric].words
 
 
 def plain(text: object) -> str:
@@ -81,6 +81,14 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
         if len(found) <= most:
             return found if len(found) >= 2 else [low, high]
     return evenly(found, most)
+
+
+def short_number(number: float) -> str:
+    """12.3k, 4M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
 
 
 def time_unit(seconds: float) -> tuple[str, float]:

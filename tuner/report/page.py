@@ -16,6 +16,7 @@ from tuner.errors import UsageError
 from tuner.progress import format_seconds
 from tuner.report import sections, sections_charts, sections_model, trust
 from tuner.report.figures import metric_name
+from tuner.report.front import front
 from tuner.report.html import Html, join, json_block, paragraph, tag, text
 from tuner.report.importance import FEWEST, importances
 from tuner.report.layout import Page
@@ -32,6 +33,7 @@ def render(detail: StudyDetail, model: ExportedModel | None, *, now_s: float) ->
     # Trials that confirm others are none of the search: they have a section of their own and are in the list of all.
     whole, detail = detail, detail.searched()
     sections.winner(page, detail)
+    front(page, detail)
     trust.confirmation(page, detail)
     sections.searched(page, detail)
     sections_charts.course(page, detail)

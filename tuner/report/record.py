@@ -105,8 +105,9 @@ def load_detail(client: redis.Redis, name: str | None) -> StudyDetail:
 
 def read_detail(spec: StudySpec, journal: BaseJournalBackend, driver: dict[str, Any] | None) -> StudyDetail:
     """Fold the journal, as `tuner.study.read_study` does, keeping the details. Raises StoreError likewise."""
+    from tuner.collection import no_collection
     from tuner.store.journal import replaying
-    from tuner.store.merged import no_collection, replay
+    from tuner.store.merged import replay
 
     with replaying(spec.name), no_collection():
         trials, attributes = replay(spec.name, journal)

@@ -22,17 +22,18 @@ RUNNERS_UP = 5
 
 def winner(page: Page, detail: StudyDetail) -> None:
     """The best configuration beside those that come next."""
-    study, direction = detail.study, detail.spec.direction
-    sign = sign_of(direction)
-    ranked = sorted(
-        ((best, trial) for trial in detail.trials if (best := trial.best(direction)) is not None and _counts(trial)),
-        key=lambda pair: (-sign * pair[0].score, pair[1].record.number),
-    )[:RUNNERS_UP]
-    if study.best is None or not ranked:
+    winning, direction = detail.study.best, detail.spec.direction
+    if winning is None:
         page.section(
             "best", "Best configuration", paragraph("No trial has a score whose weights are kept yet."), short="Best"
         )
         return
+    sign = sign_of(direction)
+    ranked = sorted(
+        ((best, trial) for trial in detail.trials if (best := trial.best(direction)) is not None and _counts(trial)),
+        # Of equal scores it is not always the lowest number that won.
+        key=lambda pair: (-sign * pair[0].score, pair[1].record.number != winning.trial, pair[1].record.number),
+    )[:RUNNERS_UP]
     headings = ["", *(f"trial {trial.record.number}" for _, trial in ranked)]
     rows: list[list[object]] = [
         [metric_name(detail.spec.metric), *(tag("b", text(f"{best.score:.4f}")) for best, _ in ranked)],
@@ -50,8 +51,8 @@ def winner(page: Page, detail: StudyDetail) -> None:
         "best",
         "Best configuration",
         paragraph(
-            f"Trial {study.best.trial} reached {metric_name(detail.spec.metric)} {study.best.value:.4f} after epoch "
-            f"{study.best.epoch}." + (neighbours if len(ranked) > 1 else "")
+            f"Trial {winning.trial} reached {metric_name(detail.spec.metric)} {winning.value:.4f} after epoch "
+            f"{winning.epoch}." + (neighbours if len(ranked) > 1 else "")
         ),
         table(headings, rows, numbers=range(1, len(headings))),
         short="Best",
@@ -118,7 +119,13 @@ def _rules(detail: StudyDetail) -> str:
     ]
     if spec.model is not None:
         words.append(f"The network is {spec.model.name}.")
-    if rungs:
+    if rungs and spec.costs:
+        words.append(
+            f"After epochs {', '.join(map(str, rungs))} (the rungs) a trial went on only if it was on the front of "
+            f"{', '.join(map(metric_name, spec.objectives))} among those there, or in the layers that make up their "
+            f"best 1/{spec.reduction_factor} (ASHA)."
+        )
+    elif rungs:
         compared_with = "had come there before it" if spec.asha == "stop" else "came there until then or later"
         words.append(
             f"After epochs {', '.join(map(str, rungs))} (the rungs) a trial went on only if its score was in the "

@@ -9,10 +9,10 @@ from typing import Any
 import optuna
 from optuna.storages.journal._storage import JournalOperation  # Optuna's own name for the operations; it has no other
 
-from tuner import asha
+from tuner.judging import decide
 from tuner.promotion import Promotions
 from tuner.search.trials import Trials
-from tuner.spec import StudySpec
+from tuner.spec import Standing, StudySpec
 from tuner.store.journal import Journal, MemoryJournal, replaying
 from tuner.study import TrialRecord, read_study
 
@@ -44,7 +44,7 @@ class _Walk:
         self._told = told
         study = read_study(spec, journal, None)
         self._records = {trial.number: trial for trial in study.trials}
-        self._rungs: dict[int, list[float]] = {level: [] for level in spec.rungs(study.max_epochs)}
+        self._rungs: dict[int, list[Standing]] = {level: [] for level in spec.rungs(study.max_epochs)}
         self._promotions = Promotions(spec)
         self._found = Audit()
         self._created = 0
@@ -80,7 +80,7 @@ class _Walk:
                 self._promotions.over(record.number)
             if epoch in record.rungs(self._spec):
                 if self._spec.asha == "promote":
-                    self._promotions.arrived(record.number, epoch, score)
+                    self._promotions.arrived(record.number, epoch, self._spec.standing(score, record.costs))
                     if not (record.state == "complete" and epoch == record.values[-1][0]):
                         self._promotions.paused(record.number, epoch)
                 else:
@@ -129,8 +129,8 @@ class _Walk:
             )
 
     def _compare_decision(self, record: TrialRecord, epoch: int, score: float) -> None:
-        peers = self._rungs[epoch]
-        decision = asha.decide(score, peers, self._spec.reduction_factor, self._spec.direction)
+        peers, standing = self._rungs[epoch], self._spec.standing(score, record.costs)
+        decision = decide(self._spec, standing, peers)
         reason = record.reason or {}
         stopped = reason if reason.get("kind") == "asha" and reason.get("rung") == epoch else None
         self._found.decisions += 1
@@ -141,10 +141,11 @@ class _Walk:
                 f"{decision.rank} of {decision.peers + 1}, cutoff {decision.cutoff}"
             )
         elif stopped is not None:
-            recorded = (stopped.get("rank"), stopped.get("peers"), stopped.get("cutoff"))
-            if recorded != (decision.rank, decision.peers, decision.cutoff):
+            wanted = decision.as_reason()
+            recorded = {key: stopped.get(key) for key in wanted}
+            if recorded != wanted:
                 self._found.differences.append(
-                    f"trial {record.number} was stopped at the rung of epoch {epoch} for (rank, peers, cutoff) = "
-                    f"{recorded}, and would be for {(decision.rank, decision.peers, decision.cutoff)} now"
+                    f"trial {record.number} was stopped at the rung of epoch {epoch} for {recorded}, and would be for "
+                    f"{wanted} now"
                 )
-        peers.append(score)
+        peers.append(standing)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner import failpoints
-from tuner.direction import sign_of
+from tuner.judging import ranked
 from tuner.search.trials import Trials
-from tuner.spec import StudySpec
+from tuner.spec import Standing, StudySpec
 from tuner.store.journal import Journal
 from tuner.study import MAX_EPOCHS
 
@@ -52,10 +52,11 @@ def chosen_to_continue(spec: StudySpec, trials: Sequence[FrozenTrial]) -> list[F
         and "reason" not in trial.user_attrs
         and (trial.user_attrs.get("checkpoint") or {}).get("epoch") == trial.last_step
     ]
-    sign = sign_of(spec.direction)
+    by_number = {trial.number: trial for trial in complete}
+    best = ranked(spec, {number: _standing(spec, trial) for number, trial in by_number.items()})
+    return [by_number[number] for number in best[: math.ceil(len(complete) / spec.reduction_factor)]]
 
-    def rank(trial: FrozenTrial) -> tuple[float, int]:
-        assert trial.value is not None, "a complete trial has a value"
-        return -sign * trial.value, trial.number
 
-    return sorted(complete, key=rank)[: math.ceil(len(complete) / spec.reduction_factor)]
+def _standing(spec: StudySpec, trial: FrozenTrial) -> Standing:
+    assert trial.values is not None, "a complete trial has values"
+    return spec.standing(trial.values[0], trial.user_attrs.get("costs", {}))

@@ -23,6 +23,7 @@ from tuner.search import new_search
 from tuner.search.capacity import Capacity
 from tuner.search.execution import execute
 from tuner.search.packing import new_packing
+from tuner.search.snapshots import Snapshots
 from tuner.search.spending import Spending
 from tuner.search.stopping import STOP_GRACE_S, Stop, signals_stop
 from tuner.search.watch import PROGRESS_TIMEOUT_S
@@ -111,6 +112,7 @@ def run(
             packing=new_packing(spec, slots, cache),
         )
         record = searcher.record
+        hooks.snapshots = Snapshots(client, record.trials, journal, lease.fence)
         record.remember(ENVIRONMENT, environment())
         ledger = record.spending.ledger
         if ledger is not None:
@@ -157,6 +159,7 @@ def run(
                 f"{record.brake.save_error}; the search stopped, no trial is lost: make room there, then go on with: "
                 + (f"tuner resume {spec.name}" if confirm is None else confirm.command(spec.name))
             )
+        hooks.snapshots.close()
         # Read anew: after an interruption in the middle of a commit only the store knows whether it happened.
         if stop.signal is None:
             journal.settle()
@@ -196,6 +199,7 @@ class _Hooks:
     def __init__(self, spec: StudySpec) -> None:
         self.progress: Progress | None = None
         self.stop: Stop | None = None
+        self.snapshots: Snapshots | None = None
         self._spec = spec
         self._metrics: SearchMetrics | None = None
         self._told = False
@@ -223,6 +227,8 @@ class _Hooks:
             self._call(self._metrics.trial_changed, trial)
         if self.progress is not None:
             self._call(self.progress.trial_changed, trial)
+        if self.snapshots is not None:
+            self._call(self.snapshots.changed)
 
     def stopping(self, why: str) -> None:
         if self.progress is not None:

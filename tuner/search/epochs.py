@@ -10,17 +10,19 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from tuner import asha, failpoints
+from tuner import failpoints
 from tuner.exchange import Assignment, Report
+from tuner.judging import decide
 from tuner.promotion import Promotions
 from tuner.search.trials import Trials
+from tuner.spec import Standing
 from tuner.store.journal import Journal
 
 
 def record_epoch(
     trials: Trials,
     journal: Journal,
-    rungs: dict[int, list[float]],
+    rungs: dict[int, list[Standing]],
     promotions: Promotions,
     assignment: Assignment,
     report: Report,
@@ -28,7 +30,7 @@ def record_epoch(
 ) -> bool:
     """Commit the report and what follows from it at once; True if the attempt is over: the trial has ended, or paused.
 
-    rungs: by epoch, the scores that trials had there; gets this one if the epoch is a rung, and so does `promotions`.
+    rungs: by epoch, the standings of trials there; gets this one if the epoch is a rung, and so does `promotions`.
     used: what the attempt has occupied, see `tuner.usage.so_far`.
     """
     spec, number, epoch, score = trials.spec, assignment.number, report.epoch, report.score
@@ -39,9 +41,9 @@ def record_epoch(
     at_rung = new and compared and epoch in spec.rungs(assignment.max_epochs)
     promotes = at_rung and spec.asha == "promote"
     paused = promotes and not report.waited  # a trial on its plateau has nothing to go on for
-    decision = None
-    if at_rung and not promotes:
-        decision = asha.decide(score, rungs[epoch], spec.reduction_factor, spec.direction)
+    costs = trials[number].user_attrs.get("costs") or report.costs  # measured again, they would differ a little
+    standing = spec.standing(score, costs)
+    decision = decide(spec, standing, rungs[epoch]) if at_rung and not promotes else None
     stopped = decision is not None and not decision.go_on
     complete = not stopped and not paused and (report.waited > 0 or epoch >= assignment.max_epochs)
     with failpoints.durable("report-committed"), journal.transition():
@@ -52,6 +54,8 @@ def record_epoch(
             trials.set(number, f"report:{epoch}", {**details, "used_s": used["used_s"], **over})
         else:
             trials.set(number, f"attempt:{assignment.attempt}", dict(used))
+        if costs and "costs" not in trials[number].user_attrs:
+            trials.set(number, "costs", costs)
         _record_checkpoints(trials, number, report, {epoch: score, **values})
         if "over" in used and not (complete or stopped or paused):
             trials.set(number, "life", 0)  # it waits, for another driver or a larger budget
@@ -61,15 +65,14 @@ def record_epoch(
             best = max if spec.direction == "maximize" else min
             trials.end(number, TrialState.COMPLETE, best([*values.values(), score]))
         elif decision is not None and stopped:
-            reason = {"kind": "asha", "rung": epoch, "rank": decision.rank, "peers": decision.peers}
-            trials.set(number, "reason", {**reason, "cutoff": decision.cutoff})
+            trials.set(number, "reason", {"kind": "asha", "rung": epoch, **decision.as_reason()})
             trials.end(number, TrialState.PRUNED, score)
         elif paused:
             trials.set(number, "paused", epoch)
     if at_rung:
-        rungs[epoch].append(score)
+        rungs[epoch].append(standing)
     if promotes:
-        promotions.arrived(number, epoch, score)
+        promotions.arrived(number, epoch, standing)
     if paused:
         promotions.paused(number, epoch)
     if complete and assignment.confirms is None:

@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.error import TuneError
 
 from tuner.search import actors
+from tuner.search.forgetting import Forgetting
 from tuner.search.loggers import new_loggers
 from tuner.slots import Slots
 
@@ -69,7 +70,7 @@ def execute(
                 stop=_Stopper(stop, lease, time_budget_s),
                 verbose=0,
                 progress_reporter=_Silent(),
-                callbacks=new_loggers(searcher.record.spec),
+                callbacks=[*new_loggers(searcher.record.spec), Forgetting()],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
                 failure_config=tune.FailureConfig(max_failures=0),
             ),

@@ -116,6 +116,7 @@ class EpochLogger(Callback):  # type: ignore[misc]
             **report.scores,
             self._spec.metric: report.score,
             "seconds": report.seconds,
+            **report.costs,
         }
         # The key by which the callbacks find the step.
         return {key: value for key, value in values.items() if math.isfinite(value)} | {

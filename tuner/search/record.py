@@ -30,7 +30,7 @@ from tuner.search.launching import Launch, create, relaunch
 from tuner.search.packing import Packing
 from tuner.search.spending import Spending
 from tuner.search.trials import Trials
-from tuner.spec import StudySpec
+from tuner.spec import Standing, StudySpec
 from tuner.store.journal import Journal
 from tuner.study import LIFE, MAX_EPOCHS, TRIALS_WANTED, TrialRecord, fold_trial, refuse_fewer_epochs
 
@@ -40,7 +40,8 @@ MAX_LOSSES = 3  # attempts that may be lost with their worker before the trial i
 class StudyRecord:
     """The trials of one study, folded from its journal and continued by this driver.
 
-    on_change is called with the trial's record after each commit; `stop` asks that nothing more be launched.
+    on_change is called with the trial's record after each commit; `stop` asks that nothing more be launched. trials: as
+    Optuna keeps them, not to be changed.
     """
 
     def __init__(
@@ -54,20 +55,20 @@ class StudyRecord:
         self.spec = spec
         self.spending = spending or Spending(spec)
         self.packing = packing or Packing()
-        self.rungs: dict[int, list[float]] = {}
+        self.rungs: dict[int, list[Standing]] = {}
         self.live: dict[int, Assignment] = {}
         self.brake = Brake()
         self.error: TunerError | None = None
         self._journal = journal
         self._on_change = on_change
         self._stopping = threading.Event()
-        self._trials = Trials(spec, journal)
+        self.trials = Trials(spec, journal)
         self._fold()
 
     def _fold(self) -> None:
         """Rebuild rungs, counts and what was in flight from the journal."""
-        self.trials_wanted: int = self._trials.attributes.get(TRIALS_WANTED, self.spec.trials)
-        self.max_epochs: int = self._trials.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
+        self.trials_wanted: int = self.trials.attributes.get(TRIALS_WANTED, self.spec.trials)
+        self.max_epochs: int = self.trials.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
         self.rungs = {level: [] for level in self.spec.rungs(self.max_epochs)}
         self._promotions = Promotions(self.spec)
         self._queue: deque[int] = deque()
@@ -75,7 +76,7 @@ class StudyRecord:
         self._created = 0  # of those wanted: without the ones that continue or confirm others
         self._confirms = False
         self.brake.any_epoch = False
-        for trial in map(self._record_of, self._trials.all()):
+        for trial in map(self._record_of, self.trials.all()):
             self._next_number += 1
             self._created += trial.is_wanted
             self.spending.known(trial)
@@ -83,18 +84,18 @@ class StudyRecord:
             scores = dict(trial.values)
             for level in trial.rungs(self.spec):
                 if level in scores:
-                    self.rungs[level].append(scores[level])
+                    self.rungs[level].append(self.spec.standing(scores[level], trial.costs))
             if not trial.is_finished and trial.state != "paused" and trial.confirms is None:
                 self._queue.append(trial.number)
             self.brake.any_epoch |= bool(scores)
-        self.packing.known(self._trials.all())
-        self.life: int = self._trials.attributes.get(LIFE, 0) + 1
+        self.packing.known(self.trials.all())
+        self.life: int = self.trials.attributes.get(LIFE, 0) + 1
         with failpoints.durable("life-written"):
-            self._trials.study.set_user_attr(LIFE, self.life)
+            self.trials.study.set_user_attr(LIFE, self.life)
 
     def records(self) -> list[TrialRecord]:
         """All trials, by number. Trials that wait for a worker again are still `running` to Optuna, here queued."""
-        return [self._record_of(trial) for trial in self._trials.all()]
+        return [self._record_of(trial) for trial in self.trials.all()]
 
     def _record_of(self, trial: FrozenTrial) -> TrialRecord:
         return fold_trial(self.spec, trial, life=self.life if trial.number in self.live else None)
@@ -103,12 +104,12 @@ class StudyRecord:
         """Change the total number of trials wanted."""
         if trials != self.trials_wanted:
             with failpoints.durable("trials-wanted-written"):
-                self._trials.study.set_user_attr(TRIALS_WANTED, trials)
+                self.trials.study.set_user_attr(TRIALS_WANTED, trials)
             self.trials_wanted = trials
 
     def remember(self, key: str, value: Any) -> None:
         """Keep something JSON-able about this life of the study that decides nothing."""
-        self._trials.study.set_user_attr(f"{key}:{self.life}", value)
+        self.trials.study.set_user_attr(f"{key}:{self.life}", value)
 
     def train_longer(self, max_epochs: int) -> None:
         """Raise the epochs of a complete trial, and queue the best complete ones to be continued as new trials.
@@ -118,7 +119,7 @@ class StudyRecord:
         refuse_fewer_epochs(max_epochs, self.max_epochs)
         if max_epochs == self.max_epochs:
             return
-        self._queue.extend(self._numbered(add_continuations(self._trials, self._journal, max_epochs)))
+        self._queue.extend(self._numbered(add_continuations(self.trials, self._journal, max_epochs)))
         for level in self.spec.rungs(max_epochs):
             self.rungs.setdefault(level, [])
         self.max_epochs = max_epochs
@@ -128,7 +129,7 @@ class StudyRecord:
 
         The numbers of all that `wanted` takes, with those that are over.
         """
-        runs = add_runs(self._trials, self._journal, self.records(), self.max_epochs, wanted)
+        runs = add_runs(self.trials, self._journal, self.records(), self.max_epochs, wanted)
         self._confirms = True
         created = self._numbered(len(runs.missing))
         self._queue = deque([*sorted(run.number for run in runs.unfinished), *created])
@@ -196,17 +197,17 @@ class StudyRecord:
         number = self.spending.first_paid(candidates, self.live, self.max_epochs)
         if number is None:
             if not (candidates or self.live or self._confirms):
-                for number in end_paused(self._trials, self._journal, self._promotions):
+                for number in end_paused(self.trials, self._journal, self._promotions):
                     self._changed(number)
             return None
         launch = Launch(self.life, self.spending.share, self.packing)
         if number == self._next_number:
-            assignment = create(self._trials, self._journal, number, self._created, self.max_epochs, launch)
+            assignment = create(self.trials, self._journal, number, self._created, self.max_epochs, launch)
             self._next_number += 1
             self._created += 1
         else:
             promoted = {"paused": 0} if number in self._promotions.waiting else {}
-            assignment = relaunch(self._trials, self._journal, number, launch, **promoted)
+            assignment = relaunch(self.trials, self._journal, number, launch, **promoted)
             self._promotions.over(number) if promoted else self._queue.remove(number)
         self.live[assignment.number] = assignment
         self.brake.launched(assignment.number)
@@ -241,7 +242,7 @@ class StudyRecord:
             return False
         goes_on = self.spending.carries(number, report, self.live) and not self.stopping
         used = self.spending.used(number, over=not goes_on)
-        finished = record_epoch(self._trials, self._journal, self.rungs, self._promotions, assignment, report, used)
+        finished = record_epoch(self.trials, self._journal, self.rungs, self._promotions, assignment, report, used)
         self.brake.any_epoch = True
         failpoints.reach("after-report-folded")
         if finished:
@@ -261,7 +262,7 @@ class StudyRecord:
         number = assignment.number
         if self.live.get(number) != assignment:
             return
-        losses = self._trials[number].user_attrs.get("losses", 0) + begun
+        losses = self.trials[number].user_attrs.get("losses", 0) + begun
         if begun:
             self.brake.lost(number, detail)
             if losses >= MAX_LOSSES:
@@ -284,17 +285,17 @@ class StudyRecord:
 
     def _again(self, assignment: Assignment, **attributes: Any) -> None:
         """The attempt is over and the trial waits for another one; `attributes` are noted with that."""
-        put_back(self._trials, self._journal, assignment, self.spending.used(assignment.number, over=True), attributes)
+        put_back(self.trials, self._journal, assignment, self.spending.used(assignment.number, over=True), attributes)
         self.release(assignment)
 
     def _fail(self, assignment: Assignment, failure: Failure) -> None:
-        end_failed(self._trials, self._journal, assignment, failure, self.spending.used(assignment.number, over=True))
+        end_failed(self.trials, self._journal, assignment, failure, self.spending.used(assignment.number, over=True))
         del self.live[assignment.number]
         self.brake.failed(failure)
         self._changed(assignment.number)
 
     def _changed(self, number: int) -> None:
-        trial = self._record_of(self._trials[number])
+        trial = self._record_of(self.trials[number])
         self.spending.known(trial)
         if self._on_change is not None:
             self._on_change(trial)

@@ -11,7 +11,6 @@ from optuna.trial import TrialState, create_trial
 
 from tuner.search import sampler as tpe
 from tuner.search.mfgp.encoding import Encoding
-from tuner.search.mfgp.sampler import MultiFidelityGPSampler
 
 if TYPE_CHECKING:
     import optuna
@@ -43,6 +42,8 @@ def suggest(
         encoding = Encoding(distributions, only_if)
         draws = np.random.default_rng([seed, number]).random((1, len(encoding.names)))
         return encoding.params(encoding.possible(draws, given)[0])
+    from tuner.search.mfgp.sampler import MultiFidelityGPSampler  # takes a second: scipy
+
     trial = create_trial(state=TrialState.RUNNING)
     trial.number = number
     model = MultiFidelityGPSampler(levels, seed=seed, only_if=only_if, given=given)

@@ -9,7 +9,9 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.search import samplers
+from tuner.search.ranked import RankedStudy, RankedTrial
 from tuner.search.sampler import StudyWithEvidence, evidence_trials
+from tuner.search.shownfront import FrontStudy
 from tuner.spec import StudySpec
 from tuner.store.journal import Journal, MemoryJournal
 from tuner.study import MAX_EPOCHS
@@ -24,9 +26,10 @@ class Trials:
         self.spec = spec
         self._distributions = spec.space.distributions()
         self._evidence = evidence_trials(spec.evidence, self._distributions)
+        self._ranked: dict[int, RankedTrial] = {}
         self._storage = JournalStorage(journal)
         self.study = optuna.create_study(
-            storage=self._storage, study_name=spec.name, direction=spec.direction, load_if_exists=True
+            storage=self._storage, study_name=spec.name, directions=spec.directions, load_if_exists=True
         )
         self._study_id = self.study._study_id
 
@@ -53,7 +56,7 @@ class Trials:
         max_epochs = self.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
         return samplers.suggest(
             self.spec.sampler,
-            StudyWithEvidence(self.spec.name, self._storage, self._evidence),
+            self._shown(),
             self.spec.space,
             self._distributions,
             levels=(*self.spec.rungs(max_epochs), max_epochs),
@@ -61,6 +64,12 @@ class Trials:
             seed=self.spec.seed,
             given=given[0] if given else {},
         )
+
+    def _shown(self) -> StudyWithEvidence:
+        """The study as samplers see it."""
+        if self.spec.costs:
+            return FrontStudy(self.spec.name, self._storage, self._evidence, self.spec.costs)
+        return RankedStudy(self.spec.name, self._storage, self._evidence, self._ranked)
 
     def add(self, params: dict[str, Any], **attributes: Any) -> None:
         """Create a running trial under the next number."""
@@ -78,8 +87,10 @@ class Trials:
         self._storage.set_trial_user_attr(self._id(number), key, value)
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
-        """Give a trial its final state."""
-        self._storage.set_trial_state_values(self._id(number), state, None if value is None else [value])
+        """Give a trial its final state. value: its score; its costs it has."""
+        costs = self[number].user_attrs.get("costs", {})
+        values = None if value is None else [value, *(costs[name] for name in self.spec.costs)]
+        self._storage.set_trial_state_values(self._id(number), state, values)
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)

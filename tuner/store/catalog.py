@@ -99,7 +99,7 @@ def delete_study(client: redis.Redis, name: str) -> None:
     script = load_script(client, "delete.lua")
     with redis_errors(f"deleting study {name!r}"):
         state, *rest = script(
-            [keys.spec, keys.journal, keys.lease, keys.control, keys.fence, STUDIES, keys.job],
+            [keys.spec, keys.journal, keys.lease, keys.control, keys.fence, STUDIES, keys.job, keys.snapshot],
             [name, dead_holder(client, keys)],
         )
     if state == "held":

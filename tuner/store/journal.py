@@ -82,6 +82,10 @@ class Journal(BaseJournalBackend, abc.ABC):
         """How many entries `read_logs(0)` returns. Raises what that raises."""
         return len(self._read()) + len(self._collected or [])
 
+    def text(self, index: int) -> str:
+        """Entry `index` as it is written. Raises what `read_logs` raises."""
+        return self._read()[index]
+
     @abc.abstractmethod
     def _write(self, entries: list[str]) -> None:
         """Append `entries` atomically."""

@@ -7,6 +7,7 @@ Whoever adds a key adds its row: a test compares this table with a store that wa
     tuner:created         string  create_study                  for ever: a counter that orders the studies
     tuner:{name}:spec     string  create_study                  until `tuner delete`; never changed
     tuner:{name}:journal  list    the driver (append.lua)       until `tuner delete`; only ever appended to
+    tuner:{name}:snapshot string  the driver (snapshot.lua)     until `tuner delete`; a cache, written anew now and then
     tuner:{name}:lease    string  the driver (acquire, renew)   expires 30 s after the last renewal
     tuner:{name}:fence    string  acquire.lua, delete.lua       for ever: a counter that must never restart
     tuner:{name}:control  string  request_stop, by any client   until the next lease, or `tuner delete`
@@ -55,6 +56,10 @@ class StudyKeys:
     @property
     def journal(self) -> str:
         return self._key("journal")
+
+    @property
+    def snapshot(self) -> str:
+        return self._key("snapshot")
 
     @property
     def lease(self) -> str:

@@ -7,24 +7,30 @@ replay then ends with the same trials, in a third of the time.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial
 
 # Of `optuna.storages.journal._storage.JournalOperation` (Optuna 5.0); a test compares them.
-CREATE_STUDY, DELETE_STUDY, CREATE_TRIAL, SET_STATE, SET_SCORE, SET_ATTRIBUTE = 0, 1, 4, 6, 7, 8
+CREATE_STUDY, DELETE_STUDY, SET_STUDY_ATTRIBUTE = 0, 1, 2
+CREATE_TRIAL, SET_STATE, SET_SCORE, SET_ATTRIBUTE = 4, 6, 7, 8
 FINISHED = (1, 2, 3)  # optuna.trial.TrialState: complete, pruned, failed
+
+
+class Readable(Protocol):
+    """As much of a journal as it takes to read it."""
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """The entries from there on."""
 
 
 class MergedJournal(BaseJournalBackend):
     """What `journal` holds when it is first read, and nothing that comes later. Raises what its `read_logs` does."""
 
-    def __init__(self, journal: BaseJournalBackend) -> None:
+    def __init__(self, journal: Readable) -> None:
         self._journal = journal
 
     def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
@@ -38,7 +44,7 @@ class MergedJournal(BaseJournalBackend):
         raise AssertionError(f"{len(logs)} entries were appended to a journal that is only read")
 
 
-def replay(name: str, journal: BaseJournalBackend) -> tuple[list[FrozenTrial], dict[str, Any]]:
+def replay(name: str, journal: Readable) -> tuple[list[FrozenTrial], dict[str, Any]]:
     """The trials and the attributes of study `name` as Optuna reads them; none if its driver has not written yet.
 
     To be called within `tuner.store.journal.replaying` and `no_collection`.
@@ -74,11 +80,42 @@ def merged(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
+def replayable(
+    first: dict[str, Any],
+    attributes: Mapping[str, Any],
+    created: Sequence[dict[str, Any] | None],
+    new: Sequence[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """A journal of the study that entry `first` creates, with these attributes and trials, and then the `new` entries.
+
+    created: the entry that creates each trial as it is; None for one that is over, of which just the number matters:
+    Optuna takes nothing more for it, and a failed trial stands in its place. Raises ValueError for entries that depend
+    on more than that, or are of other studies; this program writes none.
+    """
+    gone = {"op_code": CREATE_TRIAL, "worker_id": "", "study_id": 0, "state": FINISHED[-1], "datetime_start": None}
+    trials = [gone if entry is None else entry for entry in created]
+    known = (CREATE_STUDY, CREATE_TRIAL, SET_STUDY_ATTRIBUTE, SET_STATE, SET_SCORE, SET_ATTRIBUTE)
+    about_study = {"op_code": SET_STUDY_ATTRIBUTE, "worker_id": "", "study_id": 0}
+    entries = [first, *({**about_study, "user_attr": {key: value}} for key, value in attributes.items()), *trials, *new]
+    if (
+        any(entry.get("op_code") != CREATE_TRIAL for entry in trials)
+        or any(entry.get("op_code") not in known for entry in new)
+        or not _is_of_one_study(entries)
+    ):
+        raise ValueError("entries of another program")
+    return entries
+
+
 def _is_of_one_study(entries: list[dict[str, Any]]) -> bool:
     """Whether the ids of trials are their places among the entries that create one."""
     if not entries or entries[0].get("op_code") != CREATE_STUDY:
         return False
-    others = any(entry.get("op_code") in (CREATE_STUDY, DELETE_STUDY) for entry in entries[1:])
+    # Each driver would create the study, and Optuna takes no notice of the second time.
+    again = {key: entries[0].get(key) for key in ("op_code", "study_name", "directions")}
+    others = any(
+        entry.get("op_code") in (CREATE_STUDY, DELETE_STUDY) and not again.items() <= entry.items()
+        for entry in entries[1:]
+    )
     created = (entry for entry in entries if entry.get("op_code") == CREATE_TRIAL)
     return not others and all(entry.get("study_id") == 0 for entry in created)
 
@@ -99,16 +136,3 @@ def _merge(trial: dict[str, Any], entry: dict[str, Any], code: int) -> bool:
         return False
     into.update(more)
     return True
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Without Python's search for cycles: of millions of new objects that are all kept it finds none, and takes as long
-    as reading them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

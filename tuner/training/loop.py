@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tuner import failpoints
 from tuner.errors import CheckpointError, UsageError
-from tuner.training import checkpoint
+from tuner.training import checkpoint, costs
 from tuner.training.augment import Moves, augment
 from tuner.training.checkpoint import SavedCheckpoints
 from tuner.training.checkpoint_ref import CheckpointRef
@@ -100,6 +100,11 @@ class TrialTrainer:
     def epoch(self) -> int:
         """Epochs trained so far, with those before a restored checkpoint."""
         return self._report.epoch if self._report else 0
+
+    def costs(self, names: Sequence[str]) -> dict[str, float]:
+        """What the network costs, by objective, see `costs.measure`."""
+        picture, _ = self._data.batch(self._data.val_indices[:1])
+        return costs.measure(self._model, picture, names, bf16=self._bf16)
 
     def run_epoch(self, after_step: Callable[[], None] | None = None) -> EpochReport:
         """Train one epoch and validate. Raises Diverged if a loss is not finite; the trainer is of no use then.

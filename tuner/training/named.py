@@ -6,6 +6,7 @@ Shapes: N pictures, H height and W width in pixels, C channels.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import socket
 from collections.abc import Iterator
@@ -99,14 +100,26 @@ class NamedSource:
 
 
 def _load_digits(*, train: bool) -> Arrays:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    labels = bunch.target.astype(np.int64)
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    table = _digits_table()
+    labels = table[:, -1].astype(np.int64)
+    images = np.rint(table[:, :-1].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     kept, held = stratified_indices(labels, _DIGITS_TEST_FRACTION, _DIGITS_TEST_SEED)
     side = kept if train else held
     return Arrays(images[side], labels[side], tuple(str(digit) for digit in range(10)))
+
+
+def _digits_table() -> NDArray[np.float64]:
+    """N x 65: the pixels of 8 x 8, 0 to 16, and the digit."""
+    # Importing scikit-learn takes more than a second, of the driver and of each worker; its file is all that is needed.
+    package = importlib.util.find_spec("sklearn")
+    for place in (package and package.submodule_search_locations) or []:
+        file = Path(place, "datasets", "data", "digits.csv.gz")
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return np.column_stack([bunch.data, bunch.target])
 
 
 def _torchvision_class(name: str) -> Any:

@@ -1,0 +1,36 @@
+"""What Tune keeps of a result once all callbacks have seen it."""
+
+from __future__ import annotations
+
+from ray.tune.experiment import Trial
+
+from tuner.exchange import Report
+from tuner.search.forgetting import Forgetting
+
+
+def result(epoch):
+    numbers = {"training_iteration": epoch, "time_total_s": 1.5, "slot": 0, "done": False}
+    where = {"trial_id": "a", "node_ip": "10.0.0.1", "pid": 7}
+    return {"report": Report(epoch, 0.5, 1.0, "here:1"), "config": {"number": 3}, **numbers, **where}
+
+
+def kept_after(results, callbacks):
+    trial = Trial("worker", stub=True, trial_id="a")
+    for one in results:
+        for callback in callbacks:
+            callback.on_trial_result(1, [trial], trial, one)
+        trial.update_last_result(one)
+    return trial
+
+
+def test_tune_keeps_no_statistics_and_nothing_of_a_report_but_where_the_attempt_runs():
+    results = [result(epoch) for epoch in (1, 2, 3)]
+    trial = kept_after(results, [Forgetting()])
+    assert (trial.metric_analysis, trial.metric_n_steps) == ({}, {})
+    assert trial.last_result == {"trial_id": "a", "node_ip": "10.0.0.1", "pid": 7}
+    assert str(trial.temporary_state.location) == "10.0.0.1:7"
+
+
+def test_without_it_tune_keeps_statistics_of_each_number():
+    trial = kept_after([result(1)], [])
+    assert {"time_total_s", "slot", "training_iteration"} <= set(trial.metric_n_steps)

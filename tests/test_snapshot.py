@@ -1,0 +1,387 @@
+"""A study read by its snapshot: what the whole journal gives, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import random
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from tests.factories import new_spec
+from tuner.confirmed import Confirmation
+from tuner.errors import LeaseHeld, StoreError
+from tuner.exchange import Failure, Report
+from tuner.search import snapshots as snapshots_module
+from tuner.search.record import StudyRecord
+from tuner.search.snapshots import Snapshots
+from tuner.search.spending import Spending
+from tuner.snapshot import Moment, look_at, study_by_snapshot, write
+from tuner.spec import Resources
+from tuner.store import catalog, lease
+from tuner.store.journal import MemoryJournal, RedisJournal
+from tuner.store.keys import StudyKeys
+from tuner.store.snapshot import read_snapshot, tie, write_snapshot
+from tuner.study import Study, read_study
+from tuner.training.checkpoint_ref import CheckpointRef
+from tuner.usage import Share
+
+DRIVER = {"host": "here", "pid": 1, "user": "me", "since_s": 0}
+KEYS = StudyKeys("test")
+STEPS = 250
+
+
+class Store:
+    """A Redis that holds a journal of this process and the snapshot `text`."""
+
+    def __init__(self, journal, text):
+        self.entries, self.text = [journal.text(index) for index in range(journal.length())], text
+
+    def strlen(self, _key):
+        return len(self.text)
+
+    def get(self, _key):
+        return self.text
+
+    def lindex(self, _key, index):
+        return self.entries[index]
+
+    def lrange(self, _key, start, end):
+        return self.entries[start : end + 1]
+
+
+class Search:
+    """A study that anything may happen to; `spec` as it is stored."""
+
+    def __init__(self, seed, **changes):
+        self.draw = random.Random(seed)
+        self.now_s = 0.0
+        self.spec = new_spec(**{"trials": 25, "max_epochs": 6, "budget": "100gpuh", **changes})
+        self.journal = MemoryJournal()
+        self.rows = {}
+        self.begin_driver()
+
+    def begin_driver(self):
+        """Another life, maybe with other resources."""
+        given = replace(self.spec, resources=Resources(gpus=1, trials_per_gpu=self.draw.choice([1, 2])))
+        share = Share(self.draw.choice([1.0, 0.5]), 1)
+        self.record = StudyRecord(given, self.journal, spending=Spending(given, share, lambda: self.now_s))
+        self.rows = {}
+
+    def step(self):
+        record, draw = self.record, self.draw
+        self.now_s += draw.uniform(0.1, 5.0)
+        live = list(record.live.values())
+        event = draw.choice(
+            ["launch"] * 6 + ["report"] * 15 + ["lose"] * 2 + ["fail", "nan", "die", "longer", "confirm"]
+        )
+        if event == "die" and draw.random() < 0.3:
+            self.begin_driver()
+        elif event == "launch" and len(live) < 4:
+            assignment = record.next_assignment()
+            if assignment is not None:
+                record.spending.runs(assignment.number)
+        elif event == "longer" and draw.random() < 0.3:
+            record.train_longer(record.max_epochs + 3)
+        elif event == "confirm" and draw.random() < 0.3:
+            record.confirm(Confirmation(1, 2))
+            for _ in range(draw.choice([0, 1, 2])):
+                record.next_assignment()
+            for assignment in list(record.live.values()):
+                self.change("report", assignment)
+            self.begin_driver()
+        elif live and event in ("report", "lose", "fail", "nan"):
+            self.change(event, draw.choice(live))
+
+    def change(self, event, assignment):
+        if event == "lose":
+            for _ in range(self.draw.choice([1, 1, 3])):
+                self.record.lose(assignment, "gone", begun=self.draw.random() < 0.8)
+                assignment = self.record.next_assignment() or assignment
+        elif event == "fail":
+            self.record.report(assignment, Failure("error", "boom", "Traceback\n  File x"))
+        else:
+            values = self.record.records()[assignment.number].values
+            epoch = (values[-1][0] if values else assignment.start_epoch) + (self.draw.random() < 0.9)
+            score = float("nan") if event == "nan" else round((assignment.number * 7 % 10 + self.draw.random()) / 11, 2)
+            saved = CheckpointRef(f"/s/é-{assignment.number}-{epoch}", "a" * 64, max(1, epoch), score)
+            restarted = "its checkpoint is damaged" if self.draw.random() < 0.1 else ""
+            waited = 5 * (self.draw.random() < 0.02)
+            report = Report(max(1, epoch), score, 0.1, 0.2, 1.5, "w", saved, saved, restarted=restarted, waited=waited)
+            if not self.record.report(assignment, report):
+                self.record.release(assignment)
+
+    def snapshot(self):
+        entries = self.journal.length()
+        moment = Moment(
+            self.record.trials.all(),
+            self.record.trials.attributes,
+            entries,
+            tie(self.journal.text(0), self.journal.text(entries - 1)),
+        )
+        return write(self.spec, moment, self.rows).decode()
+
+    def whole(self, driver=None):
+        return read_study(self.spec, self.journal, driver)
+
+    def quick(self, text, driver=None):
+        return study_by_snapshot(Store(self.journal, text), self.spec, driver)
+
+
+def everything(study: Study):
+    """All that is known, with what is not compared."""
+    return [vars(trial) for trial in study.trials], {**vars(study), "trials": None}
+
+
+@pytest.mark.parametrize("asha", ["stop", "promote"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_snapshot_and_what_came_later_are_what_the_whole_journal_gives(seed, asha):
+    search = Search(seed, asha=asha)
+    texts = [search.snapshot()]
+    for _ in range(STEPS):
+        search.step()
+        if search.draw.random() < 0.1:
+            texts.append(search.snapshot())
+        if search.draw.random() < 0.15:
+            for text in (search.draw.choice(texts), texts[-1]):
+                driver = search.draw.choice([None, DRIVER])
+                quick = search.quick(text, driver)
+                assert quick is not None
+                assert everything(quick) == everything(search.whole(driver))
+                assert quick.status() == search.whole(driver).status()
+    texts.append(search.snapshot())
+    assert everything(search.quick(texts[-1])) == everything(search.whole())
+
+
+def test_the_searches_of_that_test_have_trials_of_every_kind():
+    seen = set()
+    for asha in ("stop", "promote"):
+        for seed in range(3):
+            search = Search(seed, asha=asha)
+            for step in range(STEPS):
+                search.step()
+                if step % 25 == 0:
+                    seen |= {kind for trial in search.whole(DRIVER).trials for kind in kinds(trial)}
+    states = {"complete", "pruned", "failed", "paused", "queued", "running"}
+    assert seen == {*states, "asha", "plateau", "diverged", "error", "lost", "again", "continues", "confirms", None}
+
+
+def kinds(trial):
+    yield trial.state
+    yield (trial.reason or {}).get("kind")
+    is_so = {
+        "again": trial.attempt > 1,
+        "continues": trial.continues is not None,
+        "confirms": trial.confirms is not None,
+    }
+    yield from (kind for kind, so in is_so.items() if so)
+
+
+@pytest.fixture(scope="module")
+def search():
+    search = Search(1, asha="promote")
+    for _ in range(120):
+        search.step()
+    text = search.snapshot()
+    assert {type(stored) for stored in json.loads(text)["trials"]} == {list, dict}
+    return search
+
+
+def over(content):
+    """The first trial that is over."""
+    return next(stored for stored in content["trials"] if isinstance(stored, list))
+
+
+def created(content):
+    """The first one that is not."""
+    return next(stored for stored in content["trials"] if isinstance(stored, dict))
+
+
+BAD = {
+    "another format": lambda c: c.update(format=2),
+    "another order of fields": lambda c: c.update(fields=c["fields"][::-1]),
+    "beyond the journal": lambda c: c.update(entries=10**6),
+    "beyond any number": lambda c: c.update(entries=10**30),
+    "a shorter journal": lambda c: c.update(entries=c["entries"] - 1),
+    "no entries": lambda c: c.update(entries=0),
+    "true entries": lambda c: c.update(entries=True),
+    "another journal": lambda c: c.update(tie="0" * 64),
+    "trials that are no list": lambda c: c.update(trials={}),
+    "attributes that are no object": lambda c: c.update(attributes=[]),
+    "trials that are numbers": lambda c: c.update(trials=[1]),
+    "a trial with a field too few": lambda c: over(c).pop(),
+    "a trial in an unknown state": lambda c: over(c).__setitem__(0, "running"),
+    "parameters that are a list": lambda c: over(c).__setitem__(c["fields"].index("params"), []),
+    "scores that are text": lambda c: over(c).__setitem__(c["fields"].index("values"), [[1], ["0.5"]]),
+    "more epochs than scores": lambda c: over(c).__setitem__(c["fields"].index("values"), [[1, 2], [0.5]]),
+    "a checkpoint without an epoch": lambda c: over(c).__setitem__(c["fields"].index("best_checkpoint"), {"score": 1}),
+    "usage that is text": lambda c: over(c).__setitem__(c["fields"].index("usage"), ["a", None]),
+    "an attempt of a text": lambda c: over(c).__setitem__(c["fields"].index("usage"), [[[1, 1, "2", True]], None]),
+    "another operation in the place of a trial": lambda c: created(c).update(op_code=1),
+    "a trial of another study": lambda c: created(c).update(study_id=1),
+    "a trial that Optuna cannot read": lambda c: created(c).update(distributions=3),
+    "nothing": lambda c: c.clear(),
+}
+
+
+@pytest.mark.parametrize("change", BAD.values(), ids=BAD)
+def test_a_snapshot_that_is_not_sure_to_be_of_the_journal_is_not_used(search, change):
+    content = json.loads(search.snapshot())
+    assert search.quick(json.dumps(content)) is not None
+    change(content)
+    assert search.quick(json.dumps(content)) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"x"', "[" * 10_000, '{"format":1}', "\ud800"])
+def test_a_snapshot_that_is_none_is_not_used(search, text):
+    assert search.quick(text) is None
+
+
+def test_a_snapshot_is_not_used_if_entries_follow_that_this_program_does_not_write(search):
+    text = search.snapshot()
+    store = Store(search.journal, text)
+    for entry in ({"op_code": 1, "study_id": 0, "worker_id": "w"}, {"op_code": 5, "trial_id": 0}, [], {"op_code": 6}):
+        store.entries = [*Store(search.journal, text).entries, json.dumps(entry)]
+        assert study_by_snapshot(store, search.spec, None) is None
+
+
+def test_a_path_that_is_no_text_leaves_a_study_without_a_snapshot(search):
+    alone = Search(3)
+    assignment = alone.record.next_assignment()
+    saved = CheckpointRef("/s/\udc80", "a" * 64, 1, 0.5)
+    alone.record.report(assignment, Report(1, 0.5, checkpoint=saved, best=saved))
+    with pytest.raises(TypeError):
+        alone.snapshot()
+
+
+# In Redis
+
+
+@pytest.fixture
+def driver(redis_client):
+    """A study in Redis and its driver, which has trained two trials and runs a third."""
+    catalog.create_study(redis_client, "test", new_spec().to_json())
+    held = lease.acquire(redis_client, "test")
+    journal = RedisJournal(redis_client, "test", held.fence)
+    record = StudyRecord(new_spec(), journal)
+    for _ in range(3):
+        assignment = record.next_assignment()
+    for epoch in range(1, 10):
+        for number in (0, 1):
+            if number in record.live:
+                record.report(record.live[number], Report(epoch, 0.5 + number / 10, seconds=1.0))
+    assert assignment.number == 2
+    yield record, journal, held
+    held.release()
+
+
+def snapshots_of(client, driver):
+    record, journal, held = driver
+    return Snapshots(client, record.trials, journal, held.fence)
+
+
+def test_who_looks_takes_the_snapshot_and_reads_the_journal_only_from_there_on(redis_client, driver, monkeypatch):
+    record, _, held = driver
+    snapshots_of(redis_client, driver).close()
+    covered = orjson.loads(read_snapshot(redis_client, "test"))["entries"]
+    record.report(record.live[2], Report(1, 0.9))
+    whole = read_study(new_spec(), RedisJournal(redis_client, "test"), held.holder.describe())
+    starts = []
+    lrange = redis_client.lrange
+    monkeypatch.setattr(redis_client, "lrange", lambda key, *at: starts.append(at[0]) or lrange(key, *at))
+    assert everything(look_at(redis_client, "test")) == everything(whole)
+    assert starts == [covered - 1]
+    assert whole.counts["running"] == 1
+
+
+def test_without_a_snapshot_or_with_a_strange_one_the_journal_is_read(redis_client, driver):
+    whole = look_at(redis_client, "test")
+    assert len(whole.trials) == 3
+    for plant in (
+        lambda: redis_client.set(KEYS.snapshot, "{}"),
+        lambda: redis_client.set(KEYS.snapshot, b"\xff\xfe"),
+        lambda: redis_client.delete(KEYS.snapshot) and redis_client.rpush(KEYS.snapshot, "{}"),
+    ):
+        plant()
+        assert everything(look_at(redis_client, "test")) == everything(whole)
+
+
+def test_a_driver_that_was_taken_over_writes_no_snapshot(redis_client, driver):
+    snapshots = snapshots_of(redis_client, driver)
+    redis_client.incr(KEYS.fence)
+    snapshots.close()
+    assert read_snapshot(redis_client, "test") is None
+    assert not write_snapshot(redis_client, "test", driver[2].fence, b"{}")
+    assert write_snapshot(redis_client, "test", driver[2].fence + 1, b"{}")
+
+
+def test_a_snapshot_goes_with_its_study_and_never_passes_for_that_of_another_one(redis_client, driver):
+    held = driver[2]
+    snapshots_of(redis_client, driver).close()
+    text = read_snapshot(redis_client, "test")
+    with pytest.raises(LeaseHeld):
+        catalog.delete_study(redis_client, "test")
+    held.release()
+    catalog.delete_study(redis_client, "test")
+    assert read_snapshot(redis_client, "test") is None
+    # The same study once more, by whoever left the snapshot there.
+    catalog.create_study(redis_client, "test", new_spec().to_json())
+    again = lease.acquire(redis_client, "test")
+    StudyRecord(new_spec(), RedisJournal(redis_client, "test", again.fence)).next_assignment()
+    redis_client.set(KEYS.snapshot, text)
+    assert len(look_at(redis_client, "test").trials) == 1
+    again.release()
+
+
+def test_a_snapshot_is_made_whenever_the_journal_has_grown_by_a_part(redis_client, driver, monkeypatch):
+    record, journal, _ = driver
+    monkeypatch.setattr(snapshots_module, "FIRST_ENTRIES", 3)
+    snapshots = snapshots_of(redis_client, driver)
+    made = [0]
+    for number in range(40):
+        record.remember(f"note-{number}", number)
+        snapshots.changed()
+        if snapshots._thread is not None:
+            snapshots._thread.join()
+        made.append(orjson.loads(read_snapshot(redis_client, "test"))["entries"])
+    steps = [later - earlier for earlier, later in itertools.pairwise(sorted(set(made)))]
+    assert len(steps) > 3
+    assert steps == [made[1], *(max(3, math.ceil(0.2 * entries)) for entries in sorted(set(made))[1:-1])]
+    snapshots.close()
+    assert orjson.loads(read_snapshot(redis_client, "test"))["entries"] == journal.length()
+
+
+def test_a_snapshot_that_cannot_be_written_disturbs_nobody(redis_client, driver, monkeypatch, caplog):
+    caplog.set_level("INFO")
+
+    def broken(*_arguments):
+        raise StoreError("Redis is full")
+
+    monkeypatch.setattr(snapshots_module, "write_snapshot", broken)
+    snapshots = snapshots_of(redis_client, driver)
+    snapshots.close()
+    assert "no snapshot was made of study 'test', whose journal is read instead: Redis is full" in caplog.text
+    assert len(look_at(redis_client, "test").trials) == 3
+
+
+def test_a_driver_that_was_interrupted_in_the_middle_of_a_commit_leaves_without_a_snapshot(redis_client, driver):
+    record, journal, _ = driver
+
+    def interrupted():
+        with journal.transition():
+            record.trials.set(2, "reason", {"kind": "error"})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    snapshots_of(redis_client, driver).close()
+    assert read_snapshot(redis_client, "test") is None
+
+
+def test_the_tie_is_a_hash_of_the_first_and_the_last_entry():
+    assert tie("a", "b") == hashlib.sha256(b"a\nb").hexdigest()
+    assert tie("\ud800", "") != tie("", "\ud800")

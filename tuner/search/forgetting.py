@@ -1,0 +1,29 @@
+"""What Tune would keep of each attempt until the search ends, and nobody reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune import Callback
+
+_KEPT = {"trial_id", "node_ip", "pid"}  # where the attempt runs, for Tune's messages
+
+
+class Forgetting(Callback):  # type: ignore[misc]
+    """Told of results after all other callbacks, and leaves nothing of them.
+
+    Of each number in a result Tune keeps averages and the last ten values for as long as it runs, and of each attempt
+    the whole last result: half of what a trial took of the driver's memory, computed anew at each epoch (Ray 2.60).
+    """
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,  # noqa: ARG002
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        """Tune is about to keep `result`, as the callbacks leave it."""
+        for key in result.keys() - _KEPT:
+            del result[key]

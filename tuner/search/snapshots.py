@@ -1,0 +1,78 @@
+"""When the driver of a study keeps a snapshot of it: now and then while it searches, and at its end.
+
+A snapshot costs some tenths of a second at 10,000 trials. So one is made whenever the journal has grown by a part of
+itself, which makes them few, and by a thread of its own, so that no worker waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from tuner import snapshot
+from tuner.errors import first_line
+from tuner.search.trials import Trials
+from tuner.spec import StudySpec
+from tuner.store import catalog
+from tuner.store.journal import Journal
+from tuner.store.snapshot import tie, write_snapshot
+
+if TYPE_CHECKING:
+    import redis
+
+FIRST_ENTRIES = 4_000  # a journal that is shorter is read in less time than the program takes to start
+GROWTH = 0.2
+_PATIENCE_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """Of one study, by the driver that holds `fence`. No error in it is the search's: it is logged."""
+
+    def __init__(self, client: redis.Redis, trials: Trials, journal: Journal, fence: int) -> None:
+        self._client = client
+        self._name = trials.spec.name
+        self._trials = trials
+        self._journal = journal
+        self._fence = fence
+        self._rows: dict[int, bytes] = {}
+        self._covered = 0
+        self._thread: threading.Thread | None = None
+
+    def changed(self) -> None:
+        """The journal has grown: make a snapshot if it is time. To be called where nothing is half written."""
+        busy = self._thread is not None and self._thread.is_alive()
+        if not busy and self._journal.length() - self._covered >= max(FIRST_ENTRIES, GROWTH * self._covered):
+            self._thread = threading.Thread(target=self._keep, args=(self._now(),), name="snapshot", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Make the last one, which covers all that was written; none after an interruption within a commit."""
+        if self._thread is not None:
+            self._thread.join(_PATIENCE_S)
+            if self._thread.is_alive():
+                return
+        try:
+            if self._journal.length() > self._covered:
+                self._keep(self._now())
+        except Exception as error:
+            self._failed(error)
+
+    def _now(self) -> snapshot.Moment:
+        """What the thread may use, while this one goes on: Optuna replaces a trial that changes."""
+        self._covered = self._journal.length()
+        first, last = self._journal.text(0), self._journal.text(self._covered - 1)
+        return snapshot.Moment(self._trials.all(), self._trials.attributes, self._covered, tie(first, last))
+
+    def _keep(self, moment: snapshot.Moment) -> None:
+        try:
+            # As those read it who look; a driver may have other resources.
+            spec = StudySpec.from_json(catalog.read_spec(self._client, self._name))
+            write_snapshot(self._client, self._name, self._fence, snapshot.write(spec, moment, self._rows))
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        _log.info("no snapshot was made of study %r, whose journal is read instead: %s", self._name, first_line(error))
