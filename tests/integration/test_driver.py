@@ -21,6 +21,7 @@ from tuner.errors import LeaseHeld, LeaseLost
 from tuner.launch import load_study
 from tuner.search import driver
 from tuner.search.audit import audit
+from tuner.snapshot import study_by_snapshot
 from tuner.spec import Resources, StudySpec
 from tuner.store import catalog, lease
 from tuner.store.journal import RedisJournal
@@ -200,6 +201,7 @@ from pathlib import Path
 from tests.replay import Watcher
 from tests.trainables import Slow
 from tuner.search import driver
+from tuner.snapshot import study_by_snapshot
 from tuner.spec import Resources, StudySpec
 from tuner.store import catalog, client
 from tuner.submit import ray_cluster

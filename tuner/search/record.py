@@ -40,8 +40,7 @@ MAX_LOSSES = 3  # attempts that may be lost with their worker before the trial i
 class StudyRecord:
     """The trials of one study, folded from its journal and continued by this driver.
 
-    on_change is called with the trial's record after each commit; `stop` asks that nothing more be launched. trials: as
-    Optuna keeps them, not to be changed.
+    on_change: called with the trial's record after each commit. trials: as Optuna keeps them, not to be changed.
     """
 
     def __init__(
