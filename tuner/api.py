@@ -52,7 +52,7 @@ def search(
     pretrained: bool = False,
     weights: str | Path | None = None,
     profile: bool = False,
-    sampler: str = "tpe",
+    sampler: str | None = None,
     asha: str = "stop",
     log: Sequence[str] | None = None,
     objective: str | Sequence[str] | None = None,

@@ -13,7 +13,7 @@ from tuner.enqueue import in_space
 from tuner.errors import UsageError
 from tuner.overrides import override
 from tuner.space import Space, load_space
-from tuner.spec import Resources, StudySpec, refuse_unknown
+from tuner.spec import Resources, StudySpec, default_sampler, refuse_unknown
 from tuner.store.identity import user_name
 from tuner.training.dataspec import DataSpec
 from tuner.training.modelspec import is_own
@@ -36,6 +36,7 @@ class SearchRequest:
     profile: trace an epoch for a viewer.
     budget: text as of `--budget`, see `tuner.budget`; empty: none.
     log: where else epochs are written to: "tensorboard", "mlflow".
+    sampler: None: the multi-fidelity one, with several objectives TPE.
     objectives: one score of `tuner.training.objectives.OBJECTIVES`, and costs beside it.
     pretrained: begin with torchvision's published weights; weights: with those of this file.
     """
@@ -65,7 +66,7 @@ class SearchRequest:
     pretrained: bool = False
     weights: Path | None = None
     profile: bool = False
-    sampler: str = "tpe"
+    sampler: str | None = None
     budget: str = ""
     asha: str = "stop"
     log: tuple[str, ...] = ()
@@ -108,7 +109,8 @@ def checked_budget(request: SearchRequest) -> str:
 
 def refuse_unfitting(request: SearchRequest) -> None:
     """What no data set makes right, refused before one is read. Raises UsageError."""
-    refuse_unknown(request.sampler, request.asha)
+    _, costs = score_and_costs(request.objectives)
+    refuse_unknown(request.sampler or default_sampler(costs), request.asha, costs)
     checked_budget(request)
     shared = request.resources.trials_per_gpu
     if request.resources.gpus == 0 and shared != 1:
@@ -171,7 +173,7 @@ def new_spec(request: SearchRequest, name: str, data: DataSpec, fingerprint: str
         keep_all=request.keep_all,
         created_by=user_name(),
         enqueued=in_space(request.enqueue, space),
-        sampler=request.sampler,
+        sampler=request.sampler or default_sampler(costs),
         budget=checked_budget(request),
         asha=request.asha,
         log=request.log,

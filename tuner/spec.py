@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,12 +116,10 @@ class StudySpec:
         for name in self.log:
             if name not in LOGS:
                 raise UsageError(f"log = {name!r} is not known: it must be {' or '.join(LOGS)}")
-        refuse_unknown(self.sampler, self.asha)
+        refuse_unknown(self.sampler, self.asha, self.costs)
         if self.direction != objective(self.metric).direction:
             raise UsageError(f"direction = {self.direction!r} is not that of {self.metric}")
         score_and_costs(self.objectives)
-        if self.costs and self.sampler == "mfgp":
-            raise UsageError("sampler = 'mfgp' knows one objective: with several it must be tpe or random")
         if self.budget:
             parse_budget(self.budget)
         if self.time_budget_s is not None and self.time_budget_s <= 0:
@@ -219,8 +217,15 @@ class StudySpec:
             raise StoreError(f"the study's spec in the store is not one of this program: {what}") from None
 
 
-def refuse_unknown(sampler: str, asha: str) -> None:
-    """Raises UsageError if one of them is none of those that there are."""
+def default_sampler(costs: Sequence[str]) -> str:
+    """What suggests configurations unless somebody says otherwise, by docs/search-quality.md."""
+    return "tpe" if costs else "mfgp"
+
+
+def refuse_unknown(sampler: str, asha: str, costs: Sequence[str]) -> None:
+    """Raises UsageError if one of them is none of those that there are, or the sampler none for several objectives."""
     for name, given, known in (("sampler", sampler, SAMPLERS), ("asha", asha, ASHA)):
         if given not in known:
             raise UsageError(f"{name} = {given!r} is not known: it must be {', '.join(known[:-1])} or {known[-1]}")
+    if costs and sampler == "mfgp":
+        raise UsageError("sampler = 'mfgp' knows one objective: with several it must be tpe or random")

@@ -34,7 +34,7 @@ from tasks import TASKS
 from threadpoolctl import threadpool_limits
 
 from tuner.asha import REDUCTION_FACTOR, default_grace_period
-from tuner.search import samplers
+from tuner.search.mfgp import sampler as mfgp
 from tuner.search.mfgp.encoding import Encoding
 from tuner.search.mfgp.observed import Array, Seen, normal_scores
 from tuner.search.mfgp.sampler import MultiFidelityGPSampler
@@ -99,14 +99,14 @@ def regrets(task: str, sampler: str, seed: int) -> list[float]:
     """At each of `SHARES` of the budget of `WORKERS` workers."""
     world = load_curves(task)
     budget_s = BUDGETS[WORKERS] * world.full_seconds
-    samplers.MultiFidelityGPSampler = SAMPLERS[sampler]  # type: ignore[misc]
+    mfgp.MultiFidelityGPSampler = SAMPLERS[sampler]  # type: ignore[misc]
     try:
         engine = TunerEngine(spec_for(task, seed))
         result = simulate(
             engine, world, workers=WORKERS, seed=seed, budget_s=budget_s, max_epochs=TASKS[task].max_epochs
         )
     finally:
-        samplers.MultiFidelityGPSampler = MultiFidelityGPSampler  # type: ignore[misc]
+        mfgp.MultiFidelityGPSampler = MultiFidelityGPSampler  # type: ignore[misc]
     return [round(result.regret_at(share * budget_s), 3) for share in SHARES]
 
 
@@ -189,6 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["digits", "cifar10-small"])
     parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin no search after so many (default 600)")
     options = parser.parse_args()
     try:
         import botorch  # noqa: F401
@@ -199,6 +200,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    stop_s = time.monotonic() + 60 * options.minutes
     with threadpool_limits(1):
         for sampler in SAMPLERS:
             if sampler not in results["ms"]:
@@ -208,7 +210,7 @@ def main() -> None:
             for task in options.tasks:
                 for sampler in SAMPLERS:
                     name = f"{task}/{sampler}/{seed}"
-                    if name not in results["regret"]:
+                    if name not in results["regret"] and time.monotonic() < stop_s:
                         results["regret"][name] = regrets(task, sampler, seed)
                         keep(results)
     print(tables(results))

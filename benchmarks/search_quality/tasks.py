@@ -19,6 +19,8 @@ class Task:
     image_size, train_every, val_every: pictures are made so small, and every n-th of each split is used, so that one
         core can record the table.
     configurations: how many; the first `repeated` are trained with three seeds, which shows the noise.
+    cliffs: whether some configurations do not learn at all, which trees can tell from their neighbours and small
+        networks cannot.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Task:
     image_size: int | None = None
     train_every: int = 1
     val_every: int = 1
+    cliffs: bool = False
 
     def space(self) -> Space:
         """The search space."""
@@ -51,7 +54,7 @@ TASKS = {
     task.name: task
     for task in (
         Task("digits", "digits", "digits", val_fraction=0.5, configurations=400, repeated=24),
-        Task("wide", "wide.toml", "digits", val_fraction=0.5, configurations=500, repeated=24),
+        Task("wide", "wide.toml", "digits", val_fraction=0.5, configurations=500, repeated=24, cliffs=True),
         Task(
             "cifar10-small",
             "cifar10-small",

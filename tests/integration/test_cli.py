@@ -41,7 +41,18 @@ def test_status_json_has_the_documented_keys(tuner, first):
     status = json.loads(tuner("status", "first", "--json"))
     assert set(status) == {
         *("name", "state", "dataset", "space", "trials", "trials_wanted", "best", "metric", "direction", "max_epochs"),
-        *("rungs", "epochs_trained", "worker_seconds", "seed", "warm_start", "driver", "budget", "confirmed"),
+        *(
+            "rungs",
+            "epochs_trained",
+            "worker_seconds",
+            "seed",
+            "warm_start",
+            "driver",
+            "budget",
+            "confirmed",
+            "objectives",
+            "front",
+        ),
     }
     assert (status["name"], status["state"], status["dataset"], status["driver"]) == (
         "first",
@@ -51,7 +62,7 @@ def test_status_json_has_the_documented_keys(tuner, first):
     )
     assert set(status["trials"]) == {"queued", "running", "paused", "complete", "pruned", "failed"}
     assert sum(status["trials"].values()) == 6
-    assert set(status["best"]) == {"trial", "epoch", "value", "params"}
+    assert set(status["best"]) == {"trial", "epoch", "value", "params", "costs"}
     first_rung, second_rung = status["rungs"]
     assert (first_rung["epoch"], first_rung["arrived"], second_rung["epoch"]) == (2, 6, 6)
     assert second_rung["arrived"] == 6 - first_rung["stopped"]
@@ -63,7 +74,7 @@ def test_trials_json_is_a_list_of_documented_entries(tuner, first):
     assert [trial["number"] for trial in trials] == list(range(6))
     for trial in trials:
         keys = ["number", "state", "reason", "params", "values", "attempt", "worker", "seconds", "continues"]
-        assert list(trial) == [*keys, "enqueued", "confirms"]
+        assert list(trial) == [*keys, "enqueued", "confirms", "costs"]
         assert trial["state"] in ("complete", "pruned", "failed")
         assert [epoch for epoch, _ in trial["values"]] == list(range(1, len(trial["values"]) + 1))
     assert "why it ended" in tuner("trials", "first")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.utils.callback import _create_default_callbacks
 
 from tuner.exchange import Report
 from tuner.search.forgetting import Forgetting
@@ -34,3 +36,13 @@ def test_tune_keeps_no_statistics_and_nothing_of_a_report_but_where_the_attempt_
 def test_without_it_tune_keeps_statistics_of_each_number():
     trial = kept_after([result(1)], [])
     assert {"time_total_s", "slot", "training_iteration"} <= set(trial.metric_n_steps)
+
+
+def test_tune_says_nothing_of_attempts_that_end(capsys):
+    forgetting = Forgetting()
+    trial = kept_after([result(1)], [forgetting])
+    forgetting.on_trial_complete(1, [trial], trial)
+    forgetting.on_trial_error(1, [trial], trial)
+    told = _create_default_callbacks([forgetting], air_verbosity=None)
+    assert [one for one in told if isinstance(one, TrialProgressCallback)] == [forgetting]
+    assert capsys.readouterr().out == ""

@@ -186,12 +186,13 @@ Weights = Annotated[
     ),
 ]
 SamplerOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--sampler",
         envvar="TUNER_SAMPLER",
         metavar="tpe|mfgp|random",
-        help="What suggests configurations: Optuna's TPE, a Gaussian process over configuration and epoch, or chance.",
+        help="What suggests configurations: Optuna's TPE, a Gaussian process over configuration and epoch, or chance "
+        "(default mfgp; tpe with several objectives).",
     ),
 ]
 AshaOption = Annotated[

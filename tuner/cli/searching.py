@@ -130,7 +130,7 @@ def search(
     weights: Weights = None,
     dry_run: DryRun = False,
     profile: Profile = False,
-    sampler: SamplerOption = "tpe",
+    sampler: SamplerOption = None,
     asha: AshaOption = "stop",
     log: Log = None,
     objective: ObjectiveOption = None,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ray.tune import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 
 _KEPT = {"trial_id", "node_ip", "pid"}  # where the attempt runs, for Tune's messages
 
 
-class Forgetting(Callback):  # type: ignore[misc]
+class Forgetting(TrialProgressCallback):  # type: ignore[misc]
     """Told of results after all other callbacks, and leaves nothing of them.
+
+    It stands in the place of the callback by which Tune would say of each attempt, `verbose=0` or not, that it has
+    completed without any result.
 
     Of each number in a result Tune keeps averages and the last ten values for as long as it runs, and of each attempt
     the whole last result: half of what a trial took of the driver's memory, computed anew at each epoch (Ray 2.60).
@@ -27,3 +30,9 @@ class Forgetting(Callback):  # type: ignore[misc]
         """Tune is about to keep `result`, as the callbacks leave it."""
         for key in result.keys() - _KEPT:
             del result[key]
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing is said."""
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing is said."""

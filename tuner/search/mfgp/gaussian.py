@@ -28,12 +28,13 @@ _SQRT5 = math.sqrt(5.0)
 _JITTER = 1e-6
 # What is left of it where a score is taken as known.
 _EXACT = 1e-4
-# The priors of the logarithms of (l, l_s, a, t, n): wide, centred where a fit to few observations should stay.
-_LENGTH, _LENGTH_SD = math.log(0.7), 0.8
+# The priors of the logarithms of (l, l_s, a, t, n): wide, centred where a fit to few observations should stay. Length
+# scales beyond the cube and much noise: a process that believes single scores less makes the better searches.
+_LENGTH, _LENGTH_SD = math.log(1.5), 0.8
 _FIDELITY, _FIDELITY_SD = math.log(1.0), 0.7
 _SCALE, _SCALE_SD = math.log(0.8), 0.5
 _TREND, _TREND_SD = math.log(0.8), 0.5
-_NOISE, _NOISE_SD = math.log(0.15), 0.7
+_NOISE, _NOISE_SD = math.log(0.3), 0.7
 _ITERATIONS = 12
 
 
