@@ -19,7 +19,6 @@ from tuner.spec import Resources, StudySpec
 from tuner.study import Study
 from tuner.training.dataspec import DataInfo
 from tuner.training.objectives import OBJECTIVES, known_scores
-from tuner.warmstart import warm_started
 
 INFO = DataInfo(
     "leaves", ("blight", "healthy"), 8, 8, 3, 90, 10, True, "0" * 64, "none", train_counts=(10, 80)
@@ -68,9 +67,11 @@ def test_objectives_that_make_no_search_are_refused_in_one_line(names, what):
 def test_with_several_objectives_what_knows_only_one_is_refused():
     with pytest.raises(UsageError, match="sampler = 'mfgp' knows one objective: with several it must be tpe or random"):
         new_spec(costs=("parameters",), sampler="mfgp")
-    study = Study(new_spec(name="earlier"), (), 8, None)
+    both = SearchRequest(
+        "digits", Resources(gpus=0), Path("/s"), Path("/d"), objectives=("val_loss", "parameters"), warm_start="earlier"
+    )
     with pytest.raises(UsageError, match="--warm-start earlier is for searches with one objective, and this one is"):
-        warm_started(new_spec(costs=("parameters",)), study)
+        overridden(both, new_space())
 
 
 @pytest.mark.parametrize("wrong", [{"metric": "f1"}, {"direction": "minimize"}])

@@ -50,8 +50,7 @@ def front_of(trials: Iterable[TrialRecord], spec: StudySpec) -> list[Best]:
     if not spec.costs:
         return []
     found = [best for best in _kept(trials) if best.costs]
-    points = [spec.standing(best.value, best.costs) for best in found]
-    layers = fronts.layers([point for point in points if isinstance(point, tuple)])
+    layers = fronts.layers([spec.point(best.value, best.costs) for best in found])
     front = [best for best, layer in zip(found, layers, strict=True) if layer == 1]
     return sorted(front, key=lambda best: (-sign_of(spec.direction) * best.value, best.trial))
 

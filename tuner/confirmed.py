@@ -162,19 +162,17 @@ def ranking(study: Study, wanted: Confirmation | None = None) -> list[Confirmed]
 
     wanted: of those that it asks for only.
     """
-    sign = sign_of(study.spec.direction)
-    found = []
-    direction = study.spec.direction
     confirming = [trial for trial in study.trials if trial.confirms is not None]
     if not confirming:
         return []
+    direction, found = study.spec.direction, []
     origins = best_configurations(study.trials, direction) if wanted is None else wanted.chosen(study.trials, direction)
     for origin in origins:
         runs = _runs_of(origin, confirming, study.max_epochs)
         scored = tuple(run for run in runs if run.state == "complete" and run.best_checkpoint is not None)
         if scored:
             found.append(Confirmed(origin, scored, diverged=sum(map(_diverged, runs))))
-    return sorted(found, key=lambda one: (one.diverged, -sign * one.mean, one.origin.number))
+    return sorted(found, key=lambda one: (one.diverged, -sign_of(direction) * one.mean, one.origin.number))
 
 
 def runs_that_failed(trials: Iterable[TrialRecord]) -> list[TrialRecord]:

@@ -17,16 +17,7 @@ from tuner.errors import UsageError
 from tuner.jobs import ThisJob
 from tuner.overrides import override
 from tuner.probe import check_machines
-from tuner.request import (
-    SearchRequest,
-    checked_budget,
-    chosen_space,
-    default_space,
-    job_metadata,
-    new_spec,
-    overridden,
-    refuse_unfitting,
-)
+from tuner.request import SearchRequest, checked_budget, chosen_space, default_space, job_metadata, new_spec, overridden
 from tuner.settings import Settings
 from tuner.space import Space, load_space
 from tuner.spec import Resources, StudySpec
@@ -73,7 +64,6 @@ def prepared(
     from tuner.submit import refuse_unusable
 
     refuse_unusable(request.address, request.resources, strict_gpus=request.strict_gpus)
-    refuse_unfitting(request)
     dataset = resolve_dataset(request.dataset)
     chosen = (None if job is None else job.space) or chosen_space(request)
     if job is not None:

@@ -111,6 +111,11 @@ def refuse_unfitting(request: SearchRequest) -> None:
     """What no data set makes right, refused before one is read. Raises UsageError."""
     _, costs = score_and_costs(request.objectives)
     refuse_unknown(request.sampler or default_sampler(costs), request.asha, costs)
+    if costs and request.warm_start:
+        raise UsageError(
+            f"--warm-start {request.warm_start} is for searches with one objective, and this one is for "
+            f"{', '.join(request.objectives)}"
+        )
     checked_budget(request)
     shared = request.resources.trials_per_gpu
     if request.resources.gpus == 0 and shared != 1:
@@ -135,7 +140,7 @@ def overridden(request: SearchRequest, space: Space | None) -> tuple[Space | Non
     Without a space, which the hardware chooses later, only looks whether they fit. Raises UsageError if they do not, or
     if what was asked for contradicts itself.
     """
-    score_and_costs(request.objectives)
+    refuse_unfitting(request)
     if request.fixed and (request.enqueue or request.warm_start):
         option = "--enqueue" if request.enqueue else "--warm-start"
         raise UsageError(f"--fixed trains the space's [start] and nothing else: leave out {option}")

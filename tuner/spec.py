@@ -137,8 +137,10 @@ class StudySpec:
 
     def standing(self, score: float, costs: Mapping[str, float]) -> Standing:
         """By what a trial is compared with others at a rung: its score, or with several objectives its point."""
-        if not self.costs:
-            return score
+        return self.point(score, costs) if self.costs else score
+
+    def point(self, score: float, costs: Mapping[str, float]) -> Point:
+        """A trial's place among others with several objectives: in each number more is better."""
         return (sign_of(self.direction) * score, *(-costs[name] for name in self.costs))
 
     @property

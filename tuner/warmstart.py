@@ -36,10 +36,6 @@ def warm_started(spec: StudySpec, earlier: Study) -> tuple[StudySpec, list[str]]
             f"--warm-start {name}: it wants to {earlier.spec.direction} {earlier.spec.metric}, and this search to "
             f"{spec.direction} {spec.metric}"
         )
-    if spec.costs:
-        raise UsageError(
-            f"--warm-start {name} is for searches with one objective, and this one is for {', '.join(spec.objectives)}"
-        )
     same_data = earlier.spec.data_fingerprint == spec.data_fingerprint
     same_network = earlier.spec.space.model == spec.space.model
     left_out: Counter[str] = Counter()

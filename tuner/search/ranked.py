@@ -69,7 +69,7 @@ class RankedStudy(StudyWithEvidence):
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         wanted = {state for state in TrialState if states is None or state in states}
-        if wanted != _ENDED or len(self.directions) > 1:
+        if wanted != _ENDED:
             return super()._get_trials(deepcopy, states, use_cache)
         if self._ranked is None:
             self._ranked = self._rank(super()._get_trials(deepcopy=False, states=_ENDED))

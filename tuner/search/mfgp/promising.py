@@ -40,18 +40,6 @@ def most_promising(
 ) -> Array:
     """The unit row with the highest expected improvement that is found. trials: those of the rows of `seen`; given:
     values that it has whatever the model says."""
-    # Sums over several threads are rounded by their number, and such small ones are slower for it.
-    with _blas().limit(limits=1, user_api="blas"):
-        return _climbed(encoding, trials, seen, draw, given)
-
-
-def _climbed(
-    encoding: Encoding,
-    trials: Sequence[FrozenTrial],
-    seen: Seen,
-    draw: np.random.Generator,
-    given: Mapping[str, Any],
-) -> Array:
     fitted, used, pending = thinned(seen, FITTED), thinned(seen, USED), seen.unfinished[-PENDING:]
     known = np.unique(np.concatenate([seen.rows[fitted], seen.rows[used], pending]))
     units = encoding.units([trials[row].params for row in known])
@@ -103,6 +91,6 @@ def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
 
 
 @functools.cache
-def _blas() -> ThreadpoolController:
+def blas() -> ThreadpoolController:
     """Of the libraries that are loaded by now: SciPy's too, for it is imported here."""
     return ThreadpoolController()

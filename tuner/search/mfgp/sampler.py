@@ -81,6 +81,8 @@ class MultiFidelityGPSampler(BaseSampler):
     ) -> Array:
         """The unit row with the highest expected improvement that is found."""
         # SciPy takes a second, which the first trials need not wait for.
-        from tuner.search.mfgp.promising import most_promising
+        from tuner.search.mfgp.promising import blas, most_promising
 
-        return most_promising(encoding, trials, seen, draw, self._given)
+        # Sums over several threads are rounded by their number, and such small ones are slower for it.
+        with blas().limit(limits=1, user_api="blas"):
+            return most_promising(encoding, trials, seen, draw, self._given)
