@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -14,10 +15,11 @@ from tuner.confirmed import Confirmation
 from tuner.exchange import Failure, Report
 from tuner.search.record import StudyRecord
 from tuner.search.spending import Spending
-from tuner.snapshot import Moment, study_by_snapshot, write
+from tuner.snapshot import Moment, Rows, study_by_snapshot, write
 from tuner.spec import Resources
+from tuner.store import snapshot as store_snapshot
 from tuner.store.journal import MemoryJournal
-from tuner.store.snapshot import tie
+from tuner.store.snapshot import pack, tie, unpack
 from tuner.study import Study, read_study
 from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.usage import Share
@@ -27,10 +29,11 @@ STEPS = 250
 
 
 class Store:
-    """A Redis that holds a journal of this process and the snapshot `text`."""
+    """A Redis that holds a journal of this process and the snapshot `text`, packed."""
 
     def __init__(self, journal, text):
-        self.entries, self.text = [journal.text(index) for index in range(journal.length())], text
+        self.entries = [journal.text(index) for index in range(journal.length())]
+        self.text = pack([text.encode(errors="surrogatepass")]).decode()
 
     def strlen(self, _key):
         return len(self.text)
@@ -53,7 +56,7 @@ class Search:
         self.now_s = 0.0
         self.spec = new_spec(**{"trials": 25, "max_epochs": 6, "budget": "100gpuh", **changes})
         self.journal = MemoryJournal()
-        self.rows = {}
+        self.rows = Rows()
         self.begin_driver()
 
     def begin_driver(self):
@@ -61,7 +64,7 @@ class Search:
         given = replace(self.spec, resources=Resources(gpus=1, trials_per_gpu=self.draw.choice([1, 2])))
         share = Share(self.draw.choice([1.0, 0.5]), 1)
         self.record = StudyRecord(given, self.journal, spending=Spending(given, share, lambda: self.now_s))
-        self.rows = {}
+        self.rows = Rows()
 
     def step(self):
         record, draw = self.record, self.draw
@@ -114,7 +117,7 @@ class Search:
             entries,
             tie(self.journal.text(0), self.journal.text(entries - 1)),
         )
-        return write(self.spec, moment, self.rows).decode()
+        return b"".join(write(self.spec, moment, self.rows)).decode()
 
     def whole(self, driver=None):
         return read_study(self.spec, self.journal, driver)
@@ -252,3 +255,22 @@ def test_a_path_that_is_no_text_leaves_a_study_without_a_snapshot(search):
 def test_the_tie_is_a_hash_of_the_first_and_the_last_entry():
     assert tie("a", "b") == hashlib.sha256(b"a\nb").hexdigest()
     assert tie("\ud800", "") != tie("", "\ud800")
+
+
+def test_a_text_is_packed_in_parts_and_comes_back_whole():
+    parts = [b"", b'{"a":', *[b"1"] * 9_000, b"}", "é".encode()]
+    assert unpack(pack(parts).decode()) == b"".join(parts)
+    assert len(pack(parts)) < 200
+
+
+@pytest.mark.parametrize("packed", ["", "{}", "é", pack([b"a"]).decode()[:-4], "AAAA", "\ud800"])
+def test_what_was_not_packed_is_refused(packed):
+    with pytest.raises((ValueError, zlib.error)):
+        unpack(packed)
+
+
+def test_a_text_that_would_fill_the_memory_is_refused_before_it_does(monkeypatch):
+    monkeypatch.setattr(store_snapshot, "LARGEST", 1_000)
+    assert unpack(pack([b"a" * 999]).decode()) == b"a" * 999
+    with pytest.raises(ValueError, match="too large"):
+        unpack(pack([b"a" * 10_000]).decode())

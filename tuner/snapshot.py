@@ -10,7 +10,7 @@ from a server, and wherever it is not just as this version writes it, the journa
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from tuner.errors import first_line
 from tuner.spec import StudySpec
 from tuner.store import catalog, lease
 from tuner.store.entries import decode
+from tuner.store.packed import PackedTexts
 from tuner.store.snapshot import read_entries, read_snapshot, tie
 from tuner.study import Study, TrialRecord, fold_study, fold_trial, read_study
 from tuner.usage import Attempt, Share, Usage
@@ -72,18 +73,31 @@ class Moment:
     tie: str
 
 
-def write(spec: StudySpec, moment: Moment, rows: dict[int, bytes]) -> bytes:
-    """The snapshot of a moment, as JSON.
+class Rows:
+    """The trials that are over, each as the JSON of its row, in the order in which they ended."""
 
-    spec: as it is stored. rows: of trials that were over before, by number; gets those that are over now. Raises
-    TypeError for what orjson refuses, such as half a surrogate pair in a path: such a study has no snapshot.
+    def __init__(self) -> None:
+        self.numbers: dict[int, None] = {}
+        self.texts = PackedTexts(block=64)
+
+    def add(self, number: int, text: str) -> None:
+        """The row of a trial that has none yet."""
+        self.numbers[number] = None
+        self.texts.extend([text])
+
+
+def write(spec: StudySpec, moment: Moment, rows: Rows) -> Iterator[bytes]:
+    """The snapshot of a moment, as JSON, in parts.
+
+    spec: as it is stored. rows: of trials that were over before; gets those that are over now. Raises TypeError for
+    what orjson refuses, such as half a surrogate pair in a path: such a study has no snapshot.
     """
     waiting = []
     for trial in moment.trials:
         if not trial.state.is_finished():
             waiting.append(trial)
-        elif trial.number not in rows:
-            rows[trial.number] = orjson.dumps(_as_row(fold_trial(spec, trial, life=None)))
+        elif trial.number not in rows.numbers:
+            rows.add(trial.number, orjson.dumps(_as_row(fold_trial(spec, trial, life=None))).decode())
     created = dict(zip((trial.number for trial in waiting), _as_created(waiting), strict=True))
     content = {
         "format": FORMAT,
@@ -91,12 +105,16 @@ def write(spec: StudySpec, moment: Moment, rows: dict[int, bytes]) -> bytes:
         "entries": moment.entries,
         "tie": moment.tie,
         "attributes": moment.attributes,
-        "trials": [
-            created[number] if number in created else orjson.Fragment(rows[number])
-            for number in range(len(moment.trials))
-        ],
     }
-    return orjson.dumps(content)
+    yield orjson.dumps(content)[:-1] + b',"trials":['
+    ended = zip(rows.numbers, rows.texts, strict=True)
+    early: dict[int, str] = {}  # that ended before one with a lower number
+    for number in range(len(moment.trials)):
+        while number not in created and number not in early:
+            early.update([next(ended)])
+        part = orjson.dumps(created[number]) if number in created else early.pop(number).encode()
+        yield b"," + part if number else part
+    yield b"]}"
 
 
 def look_at(client: redis.Redis, name: str | None) -> Study:

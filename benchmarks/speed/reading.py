@@ -10,9 +10,9 @@ process to its end. B: a script of a few lines over Optuna's own `JournalRedisBa
 "scores only": a study with nothing but parameters and scores.
 
 Optuna saves a pickle of the whole study with every hundredth trial and reads only what came later. This program
-unpickles nothing that comes from a server; its driver leaves a snapshot in JSON, and A is measured with that and
-without. The studies are copies of a few dozen trials that were really recorded, with numbers and parameters of their
-own.
+unpickles nothing that comes from a server; its driver leaves a snapshot in JSON, compressed, and A is measured with
+that and without. The studies are copies of a few dozen trials that were really recorded, with numbers and parameters of
+their own.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tuner.space import Space, parse_space
 from tuner.spec import StudySpec
 from tuner.store.journal import MemoryJournal
 from tuner.store.keys import check_name
-from tuner.store.snapshot import tie
+from tuner.store.snapshot import pack, tie
 from tuner.study import read_study
 from tuner.training import config
 from tuner.training.cache import describe
@@ -149,7 +149,8 @@ class Planted:
 @given(st.lists(st.one_of(JSON, st.lists(JSON, max_size=20)), max_size=3), st.one_of(JSON, st.just({})))
 def test_a_foreign_snapshot_is_read_or_left_alone(trials, attributes):
     content = {"format": 1, "fields": snapshot._FIELDS, "entries": 1, "attributes": attributes, "trials": trials}
-    planted = Planted(json.dumps({**content, "tie": tie(Planted("").entry, Planted("").entry)}))
+    text = json.dumps({**content, "tie": tie(Planted("").entry, Planted("").entry)})
+    planted = Planted(pack([text.encode()]).decode())
     study = snapshot.study_by_snapshot(planted, new_spec(), None)
     if study is not None:
         json.dumps([study.status(), *(trial.as_dict() for trial in study.trials)])

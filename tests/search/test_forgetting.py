@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.utils.callback import _create_default_callbacks
 
 from tuner.exchange import Report
-from tuner.search.forgetting import Forgetting
+from tuner.search.forgetting import Forgetting, forget_attempts
 
 
 def result(epoch):
@@ -46,3 +48,33 @@ def test_tune_says_nothing_of_attempts_that_end(capsys):
     told = _create_default_callbacks([forgetting], air_verbosity=None)
     assert [one for one in told if isinstance(one, TrialProgressCallback)] == [forgetting]
     assert capsys.readouterr().out == ""
+
+
+def controller(*, over, with_process=0, running=0):
+    """As Tune's, after `over` attempts, half of which failed; `with_process`: their process is being stopped."""
+    ended = [Trial("worker", stub=True, trial_id=f"over-{number}") for number in range(over)]
+    live = [Trial("worker", stub=True, trial_id=f"live-{number}") for number in range(running)]
+    return SimpleNamespace(
+        _trials=[*ended, *live],
+        _stopped_trials=set(ended[::2]),
+        _failed_trials=set(ended[1::2]),
+        _trial_to_actor=dict.fromkeys([*live, *ended[:with_process]]),
+        _trials_to_cache=set(ended),
+    )
+
+
+def test_attempts_that_are_over_are_forgotten_once_they_are_some():
+    few, some = controller(over=31, running=2), controller(over=40, with_process=3, running=2)
+    for one in (few, some):
+        forget_attempts(one)
+        assert one._trials_to_cache == set()
+    assert len(few._trials) == 33
+    left = [trial.trial_id for trial in some._trials]
+    assert left == ["over-0", "over-1", "over-2", "live-0", "live-1"]
+    assert {trial.trial_id for trial in some._stopped_trials | some._failed_trials} == {"over-0", "over-1", "over-2"}
+
+
+def test_the_newest_attempt_is_never_forgotten_for_without_any_tune_reads_a_file_at_its_end():
+    all_over = controller(over=50)
+    forget_attempts(all_over)
+    assert [trial.trial_id for trial in all_over._trials] == ["over-49"]

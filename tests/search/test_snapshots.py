@@ -19,7 +19,7 @@ from tuner.snapshot import look_at
 from tuner.store import catalog, lease
 from tuner.store.journal import RedisJournal
 from tuner.store.keys import StudyKeys
-from tuner.store.snapshot import read_snapshot, write_snapshot
+from tuner.store.snapshot import pack, read_snapshot, write_snapshot
 from tuner.study import read_study
 
 KEYS = StudyKeys("test")
@@ -67,6 +67,8 @@ def test_without_a_snapshot_or_with_a_strange_one_the_journal_is_read(redis_clie
     assert len(whole.trials) == 3
     for plant in (
         lambda: redis_client.set(KEYS.snapshot, "{}"),
+        lambda: redis_client.set(KEYS.snapshot, pack([b"{}"])),
+        lambda: redis_client.set(KEYS.snapshot, pack([b"{}"])[:-4]),
         lambda: redis_client.set(KEYS.snapshot, b"\xff\xfe"),
         lambda: redis_client.delete(KEYS.snapshot) and redis_client.rpush(KEYS.snapshot, "{}"),
     ):
@@ -79,8 +81,8 @@ def test_a_driver_that_was_taken_over_writes_no_snapshot(redis_client, driver):
     redis_client.incr(KEYS.fence)
     snapshots.close()
     assert read_snapshot(redis_client, "test") is None
-    assert not write_snapshot(redis_client, "test", driver[2].fence, b"{}")
-    assert write_snapshot(redis_client, "test", driver[2].fence + 1, b"{}")
+    assert not write_snapshot(redis_client, "test", driver[2].fence, pack([b"{}"]))
+    assert write_snapshot(redis_client, "test", driver[2].fence + 1, pack([b"{}"]))
 
 
 def test_a_snapshot_goes_with_its_study_and_never_passes_for_that_of_another_one(redis_client, driver):
@@ -96,7 +98,7 @@ def test_a_snapshot_goes_with_its_study_and_never_passes_for_that_of_another_one
     catalog.create_study(redis_client, "test", new_spec().to_json())
     again = lease.acquire(redis_client, "test")
     StudyRecord(new_spec(), RedisJournal(redis_client, "test", again.fence)).next_assignment()
-    redis_client.set(KEYS.snapshot, text)
+    redis_client.set(KEYS.snapshot, pack([text]))
     assert len(look_at(redis_client, "test").trials) == 1
     again.release()
 
@@ -109,8 +111,7 @@ def test_a_snapshot_is_made_whenever_the_journal_has_grown_by_a_part(redis_clien
     for number in range(40):
         record.remember(f"note-{number}", number)
         snapshots.changed()
-        if snapshots._thread is not None:
-            snapshots._thread.join()
+        assert snapshots._idle.wait(10)
         made.append(orjson.loads(read_snapshot(redis_client, "test"))["entries"])
     steps = [later - earlier for earlier, later in itertools.pairwise(sorted(set(made)))]
     assert len(steps) > 3

@@ -7,6 +7,7 @@ from typing import Any
 from ray.tune.progress_reporter import TrialProgressCallback
 
 _KEPT = {"trial_id", "node_ip", "pid"}  # where the attempt runs, for Tune's messages
+_MOST_OVER = 32  # attempts; to forget them takes a look at all that Tune knows
 
 
 class Forgetting(TrialProgressCallback):  # type: ignore[misc]
@@ -36,3 +37,18 @@ class Forgetting(TrialProgressCallback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Nothing is said."""
+
+
+def forget_attempts(controller: Any) -> None:
+    """Let Tune forget the attempts that are over, once they are some: it would keep all, 8 KiB each (Ray 2.60).
+
+    controller: the `TuneController`, between two of its steps. It also looks at each of them at every step. The newest
+    attempt always stays: with none at its end, Tune would read what it wrote at its beginning.
+    """
+    controller._trials_to_cache.clear()  # for a file that is not written
+    ended = controller._stopped_trials | controller._failed_trials
+    over = {trial for trial in ended if trial not in controller._trial_to_actor} - {*controller._trials[-1:]}
+    if len(over) >= _MOST_OVER:
+        controller._trials[:] = [trial for trial in controller._trials if trial not in over]
+        controller._stopped_trials -= over
+        controller._failed_trials -= over

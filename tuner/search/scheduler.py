@@ -13,6 +13,7 @@ import ray
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from tuner.search.forgetting import forget_attempts
 from tuner.search.searcher import StudySearcher
 from tuner.search.watch import ProgressWatch
 
@@ -75,6 +76,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             # At its end Tune would write the state of all attempts, milliseconds each, to where nobody reads it. That
             # there is such a file it does look at: the one that it wrote in its first iteration.
             controller.checkpoint = _keep_no_state
+            forget_attempts(controller)
         if self._searcher.record.packing.in_order:
             waiting = (trial for trial in self._trials.values() if trial.status == Trial.PENDING)
             self._searcher.one_waits = any(_actor_of(controller, trial) is None for trial in waiting)

@@ -1,13 +1,15 @@
 """When the driver of a study keeps a snapshot of it: now and then while it searches, and at its end.
 
 A snapshot costs some tenths of a second at 10,000 trials. So one is made whenever the journal has grown by a part of
-itself, which makes them few, and by a thread of its own, so that no worker waits for it.
+itself, which makes them few, and by a thread of its own, so that no worker waits for it. It is the same one each time:
+a new thread takes memory in a place of its own, which the C library then keeps.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from tuner import snapshot
@@ -16,7 +18,7 @@ from tuner.search.trials import Trials
 from tuner.spec import StudySpec
 from tuner.store import catalog
 from tuner.store.journal import Journal
-from tuner.store.snapshot import tie, write_snapshot
+from tuner.store.snapshot import pack, tie, write_snapshot
 
 if TYPE_CHECKING:
     import redis
@@ -37,28 +39,44 @@ class Snapshots:
         self._trials = trials
         self._journal = journal
         self._fence = fence
-        self._rows: dict[int, bytes] = {}
+        self._rows = snapshot.Rows()
         self._covered = 0
+        self._moments: SimpleQueue[snapshot.Moment | None] = SimpleQueue()
+        self._idle = threading.Event()
+        self._idle.set()
         self._thread: threading.Thread | None = None
 
     def changed(self) -> None:
         """The journal has grown: make a snapshot if it is time. To be called where nothing is half written."""
-        busy = self._thread is not None and self._thread.is_alive()
-        if not busy and self._journal.length() - self._covered >= max(FIRST_ENTRIES, GROWTH * self._covered):
-            self._thread = threading.Thread(target=self._keep, args=(self._now(),), name="snapshot", daemon=True)
-            self._thread.start()
+        due = self._journal.length() - self._covered >= max(FIRST_ENTRIES, GROWTH * self._covered)
+        if due and self._idle.is_set():
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="snapshot", daemon=True)
+                self._thread.start()
+            self._idle.clear()
+            self._moments.put(self._now())
 
     def close(self) -> None:
         """Make the last one, which covers all that was written; none after an interruption within a commit."""
-        if self._thread is not None:
-            self._thread.join(_PATIENCE_S)
-            if self._thread.is_alive():
-                return
+        self._moments.put(None)
+        if not self._idle.wait(_PATIENCE_S):
+            return
         try:
             if self._journal.length() > self._covered:
                 self._keep(self._now())
         except Exception as error:
             self._failed(error)
+
+    def _work(self) -> None:
+        while self._keep_next():
+            self._idle.set()
+
+    def _keep_next(self) -> bool:
+        """In a function of its own: nothing of a moment is held while the next one is waited for."""
+        moment = self._moments.get()
+        if moment is not None:
+            self._keep(moment)
+        return moment is not None
 
     def _now(self) -> snapshot.Moment:
         """What the thread may use, while this one goes on: Optuna replaces a trial that changes."""
@@ -70,7 +88,8 @@ class Snapshots:
         try:
             # As those read it who look; a driver may have other resources.
             spec = StudySpec.from_json(catalog.read_spec(self._client, self._name))
-            write_snapshot(self._client, self._name, self._fence, snapshot.write(spec, moment, self._rows))
+            packed = pack(snapshot.write(spec, moment, self._rows))
+            write_snapshot(self._client, self._name, self._fence, packed)
         except Exception as error:
             self._failed(error)
 

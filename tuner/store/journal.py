@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from tuner.store.client import load_script
 from tuner.store.entries import decode, encode
 from tuner.store.keys import StudyKeys
 from tuner.store.lease import superseded
+from tuner.store.packed import PackedTexts
 from tuner.store.patience import OUTAGE_S, Patience
 
 PAGE_ENTRIES = 2_000
@@ -75,7 +76,7 @@ class Journal(BaseJournalBackend, abc.ABC):
             self._storage_is_ahead = False
         self._check_not_ahead()
         written, collected = self._read(), self._collected or []
-        entries = written[log_number_from:] + collected[max(0, log_number_from - len(written)) :]
+        entries = [*written[log_number_from:], *collected[max(0, log_number_from - len(written)) :]]
         return [decode(text, index) for index, text in enumerate(entries, start=log_number_from)]
 
     def length(self) -> int:
@@ -91,8 +92,8 @@ class Journal(BaseJournalBackend, abc.ABC):
         """Append `entries` atomically."""
 
     @abc.abstractmethod
-    def _read(self) -> list[str]:
-        """All entries that are written. The caller does not change the list."""
+    def _read(self) -> Sequence[str]:
+        """All entries that are written. The caller does not change them."""
 
     def _check_not_ahead(self) -> None:
         assert not self._storage_is_ahead, "a transition was discarded: build a new JournalStorage on this journal"
@@ -106,7 +107,7 @@ class MemoryJournal(Journal):
         self._entries: list[str] = []
 
     def _write(self, entries: list[str]) -> None:
-        self._entries += entries
+        self._entries.extend(entries)
 
     def _read(self) -> list[str]:
         return self._entries
@@ -151,7 +152,8 @@ class RedisJournal(Journal):
         self._patience = Patience(name, retry_s, revive=revive, gives_up=gives_up, clock=clock, sleep=sleep)
         self._on_append = on_append
         self._script = load_script(client, "append.lua")
-        self._entries: list[str] = []
+        # A driver runs for days and needs them only if Redis loses some; who reads wants all of them, at once.
+        self._entries: list[str] | PackedTexts = [] if fence is None else PackedTexts()
         self._may_lack_entries = True
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
@@ -183,7 +185,7 @@ class RedisJournal(Journal):
                 f"the journal of study {name!r} holds {found} entries where its driver left {index}: Redis lost "
                 f"entries, or something else wrote to it; check its persistence, then `tuner resume {name}`"
             )
-        self._entries += entries
+        self._entries.extend(entries)
         self._may_lack_entries = False
 
     def _append(self, index: int, entries: list[str]) -> tuple[str, int | str]:
@@ -220,7 +222,7 @@ class RedisJournal(Journal):
             )
         return answer
 
-    def _read(self) -> list[str]:
+    def _read(self) -> Sequence[str]:
         if self._fence is None or self._may_lack_entries:
             self._fetch()
             self._may_lack_entries = False
@@ -237,7 +239,7 @@ class RedisJournal(Journal):
                     f"the journal of study {self._keys.name!r} was rolled back or deleted: entry {seen - 1}, which was "
                     "read before, is no longer there; check that Redis persists, and start this command again"
                 )
-            self._entries += page[seen - start :]
+            self._entries.extend(page[seen - start :])
             if len(page) < PAGE_ENTRIES:
                 return
 

@@ -1,42 +1,61 @@
-"""A study's snapshot in Redis, as text: what its driver has folded of the journal so far, for whoever only looks.
+"""A study's snapshot in Redis, compressed: what its driver has folded of the journal so far, for whoever only looks.
 
 The journal is the truth. A snapshot is a cache of it: it may be missing, behind or damaged, and anybody may delete it.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import zlib
+from collections.abc import Iterable
 
 import redis
 
 from tuner.store.client import load_script, redis_errors
 from tuner.store.keys import StudyKeys
 
-LARGEST = 1 << 28  # bytes; some 300,000 trials
+LARGEST = 1 << 28  # bytes, not compressed; some 300,000 trials
 PAGE_ENTRIES = 2_000
 
 
-def write_snapshot(client: redis.Redis, name: str, fence: int, text: bytes) -> bool:
-    """Keep `text` as the snapshot of study `name`; False, and nothing is written, if `fence` is not the newest or the
-    text is larger than any may be. Raises StoreError if Redis fails.
+def write_snapshot(client: redis.Redis, name: str, fence: int, packed: bytes) -> bool:
+    """Keep what `pack` made as the snapshot of study `name`; False, and nothing is written, if `fence` is not the
+    newest or it is larger than any may be. Raises StoreError if Redis fails.
     """
-    if len(text) > LARGEST:
+    if len(packed) > LARGEST:
         return False
     keys = StudyKeys(name)
     script = load_script(client, "snapshot.lua")
     with redis_errors(f"writing the snapshot of study {name!r}"):
-        return bool(script([keys.snapshot, keys.fence], [fence, text]))
+        return bool(script([keys.snapshot, keys.fence], [fence, packed]))
 
 
-def read_snapshot(client: redis.Redis, name: str) -> str | None:
-    """The snapshot; None if there is none, or one that is larger than any. Raises StoreError if Redis fails, or the
-    key holds no text."""
+def read_snapshot(client: redis.Redis, name: str) -> bytes | None:
+    """The text of the snapshot; None if there is none, or one that is larger than any. Raises StoreError if Redis
+    fails, or the key holds no text, and what `unpack` does."""
     key = StudyKeys(name).snapshot
     with redis_errors(f"reading the snapshot of study {name!r}"):
         if not 0 < client.strlen(key) <= LARGEST:
             return None
-        text = client.get(key)
-    return None if text is None else str(text)
+        packed = client.get(key)
+    return None if packed is None else unpack(str(packed))
+
+
+def pack(parts: Iterable[bytes]) -> bytes:
+    """A text, given in parts, as it is kept: base64 of zlib's format, a tenth of its length. It is never whole in
+    memory, where the C library would not give its place back."""
+    packer = zlib.compressobj(1)
+    return base64.b64encode(b"".join([*map(packer.compress, parts), packer.flush()]))
+
+
+def unpack(packed: str) -> bytes:
+    """The text again. Raises ValueError or zlib.error if it is none, or one that is larger than any."""
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(base64.b64decode(packed, validate=True), LARGEST)
+    if not unpacker.eof:
+        raise ValueError("it is cut off, or too large")
+    return text
 
 
 def read_entries(client: redis.Redis, name: str, start: int) -> tuple[str, list[str]]:
