@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -65,6 +68,49 @@ def test_the_state_goes_on_bit_for_bit_in_another_optimizer(name: str) -> None:
             engine.step(0.05)
     for one, two in zip(model.parameters(), other_model.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("name", ["sgd", "plain", "adamw", "adam"])
+def test_the_steps_are_those_of_the_classes_of_torch(name: str) -> None:
+    own, its = _net(), _net()
+    hp = Hyperparameters(optimizer=name.replace("plain", "sgd"), l2=0.0, momentum=0.0 if name == "plain" else 0.9)
+    optimizer = Optimizer(own, hp)
+    classes = {
+        "sgd": lambda of: torch.optim.SGD(of, lr=0.05, momentum=0.9, nesterov=True, fused=True),
+        "plain": lambda of: torch.optim.SGD(of, lr=0.05, fused=True),
+        "adamw": lambda of: torch.optim.AdamW(of, lr=0.05, betas=(0.9, 0.999), weight_decay=0.0, fused=True),
+        "adam": lambda of: torch.optim.Adam(of, lr=0.05, betas=(0.9, 0.999), fused=True),
+    }
+    engine = classes[name](its.parameters())
+    for seed in range(4):
+        _gradients(own, seed)
+        _gradients(its, seed)
+        if seed == 2:  # a layer without a gradient is left alone
+            own[0].weight.grad = its[0].weight.grad = None
+        optimizer.step(0.05)
+        engine.step()
+    for one, two in zip(own.parameters(), its.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+_TRAINS = """
+import sys, torch
+from torch import nn
+from tuner.training.config import Hyperparameters
+from tuner.training.optimizer import Optimizer
+for name in ("sgd", "adamw", "adam"):
+    model = nn.Linear(2, 2)
+    optimizer = Optimizer(model, Hyperparameters(optimizer=name))
+    model(torch.zeros(1, 2)).sum().backward()
+    optimizer.step(0.1)
+print("torch._dynamo" in sys.modules)
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_step_does_not_import_the_compiler_of_torch() -> None:
+    ran = subprocess.run([sys.executable, "-c", _TRAINS], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def test_gradients_are_cleared_by_a_step() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from tuner.training.config import Hyperparameters
 
-_ADAM_BETA2 = 0.999
+_ADAM_BETA2, _ADAM_EPSILON = 0.999, 1e-8
 
 
 class Optimizer:
@@ -26,59 +28,95 @@ class Optimizer:
     become 0.
 
     What has no gradient in a step is left alone: layers that are frozen, or that the network did not use.
+
+    The steps are torch's functions. Its classes import its compiler when they are made, seconds in each new process.
     """
 
     def __init__(self, model: nn.Module, hp: Hyperparameters) -> None:
+        self._hp = hp
         self._decay = 0.0 if hp.optimizer == "adam" else hp.l2
-        self._l1 = hp.l1
         self._parameters = list(model.parameters())
         self._kernels = [parameter for parameter in self._parameters if parameter.ndim >= 2]
-        self._engine: torch.optim.Optimizer
-        if hp.optimizer == "sgd":
-            self._engine = torch.optim.SGD(
-                self._parameters, lr=hp.lr, momentum=hp.momentum, nesterov=hp.momentum > 0, fused=True
-            )
-            if hp.momentum:
-                # The fused step cannot bear that some parameters have a momentum and others, frozen so far, have none.
-                for parameter in self._parameters:
-                    self._engine.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-            return
-        betas = (hp.momentum, _ADAM_BETA2)
-        if hp.optimizer == "adam":
-            others = [parameter for parameter in self._parameters if parameter.ndim < 2]
-            groups: list[dict[str, Any]] = [{"params": self._kernels, "weight_decay": hp.l2}, {"params": others}]
-            self._engine = torch.optim.Adam(groups, lr=hp.lr, betas=betas, fused=True)
-        else:
-            self._engine = torch.optim.AdamW(self._parameters, lr=hp.lr, betas=betas, weight_decay=0.0, fused=True)
+        self._others = [parameter for parameter in self._parameters if parameter.ndim < 2]
+        self._state: dict[Tensor, dict[str, Tensor]] = {}
 
+    @torch.no_grad()
     def step(self, rate: float) -> None:
         """Decay the kernels, apply the gradients at learning rate `rate`, and clear the gradients."""
-        kernels = [kernel for kernel in self._kernels if kernel.grad is not None]
+        kernels, _ = _with_gradient(self._kernels)
         if self._decay:
-            with torch.no_grad():
-                for kernel in kernels:
-                    kernel.mul_(1 - rate * self._decay)
-        for group in self._engine.param_groups:
-            group["lr"] = rate
-        self._engine.step()
-        if self._l1:
-            with torch.no_grad():
-                for kernel in kernels:
-                    kernel.copy_(functional.softshrink(kernel, rate * self._l1))
-        self._engine.zero_grad(set_to_none=True)
+            for kernel in kernels:
+                kernel.mul_(1 - rate * self._decay)
+        if self._hp.optimizer == "sgd":
+            self._sgd(rate)
+        elif self._hp.optimizer == "adam":
+            self._adam(self._kernels, rate, weight_decay=self._hp.l2)
+            self._adam(self._others, rate)
+        else:
+            self._adam(self._parameters, rate)
+        if self._hp.l1:
+            for kernel in kernels:
+                kernel.copy_(functional.softshrink(kernel, rate * self._hp.l1))
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _sgd(self, rate: float) -> None:
+        parameters, gradients = _with_gradient(self._parameters)
+        sgd(
+            parameters,
+            gradients,
+            list(self._state_of(parameters, "momentum_buffer")) if self._hp.momentum else [],
+            weight_decay=0.0,
+            momentum=self._hp.momentum,
+            lr=rate,
+            dampening=0.0,
+            nesterov=self._hp.momentum > 0,
+            maximize=False,
+            fused=True,
+        )
+
+    def _adam(self, of: Sequence[Tensor], rate: float, *, weight_decay: float = 0.0) -> None:
+        parameters, gradients = _with_gradient(of)
+        adam(
+            parameters,
+            gradients,
+            self._state_of(parameters, "exp_avg"),
+            self._state_of(parameters, "exp_avg_sq"),
+            [],
+            self._state_of(parameters, "step"),
+            amsgrad=False,
+            beta1=self._hp.momentum,
+            beta2=_ADAM_BETA2,
+            lr=rate,
+            weight_decay=weight_decay,
+            eps=_ADAM_EPSILON,
+            maximize=False,
+            fused=True,
+        )
+
+    def _state_of(self, parameters: list[Tensor], name: str) -> list[Tensor]:
+        """For each parameter the tensor `name`, zeros at first: `step` is one number, the others are of its shape."""
+        found = []
+        for parameter in parameters:
+            state = self._state.setdefault(parameter, {})
+            if name not in state:
+                state[name] = (
+                    torch.zeros((), device=parameter.device) if name == "step" else torch.zeros_like(parameter)
+                )
+            found.append(state[name])
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
         """The state, on the CPU, as `<index of the parameter>.<name>`."""
         return {
             f"{index}.{name}": value.detach().to("cpu", copy=True)
             for index, parameter in enumerate(self._parameters)
-            for name, value in self._engine.state[parameter].items()
-            if isinstance(value, Tensor)
+            for name, value in self._state.get(parameter, {}).items()
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over what `tensors` gave."""
-        self._engine.state.clear()
+        self._state.clear()
         for key, value in tensors.items():
             index, name = key.split(".")
             parameter = self._parameters[int(index)]
@@ -87,4 +125,10 @@ class Optimizer:
                 own = torch.empty_like(parameter).copy_(value)
             else:
                 own = value.to(parameter.device)
-            self._engine.state[parameter][name] = own
+            self._state.setdefault(parameter, {})[name] = own
+
+
+def _with_gradient(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Those that have one, and their gradients."""
+    pairs = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+    return [parameter for parameter, _ in pairs], [gradient for _, gradient in pairs]
