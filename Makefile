@@ -42,7 +42,9 @@ bench: $(VENV)/.installed-test
 	for question in pipeline where limit threads memory data; do \
 	  $(BIN)/python benchmarks/speed/$$question.py --data-dir "$(DATA_DIR)" || exit 1; \
 	done
-	for question in turnover control_plane driver_memory reading start; do $(BIN)/python benchmarks/speed/$$question.py || exit 1; done
+	for question in turnover control_plane control_plane_where driver_memory reading start; do \
+	  $(BIN)/python benchmarks/speed/$$question.py || exit 1; \
+	done
 	$(BIN)/python benchmarks/speed/speed_page.py
 
 # The one question that takes half an hour by itself: whole searches of five minutes.

@@ -269,8 +269,11 @@ def test_what_was_not_packed_is_refused(packed):
         unpack(packed)
 
 
-def test_a_text_that_would_fill_the_memory_is_refused_before_it_does(monkeypatch):
+def test_a_text_that_would_fill_the_memory_is_neither_written_nor_read(monkeypatch):
+    large = pack([b"a" * 10_000]).decode()
     monkeypatch.setattr(store_snapshot, "LARGEST", 1_000)
-    assert unpack(pack([b"a" * 999]).decode()) == b"a" * 999
+    assert unpack(pack([b"a" * 500, b"a" * 499]).decode()) == b"a" * 999
     with pytest.raises(ValueError, match="too large"):
-        unpack(pack([b"a" * 10_000]).decode())
+        unpack(large)
+    with pytest.raises(ValueError, match="its 1001 bytes, "):
+        pack([b"a" * 500, b"a" * 501])

@@ -82,8 +82,8 @@ class Rows:
 
     def add(self, number: int, text: str) -> None:
         """The row of a trial that has none yet."""
-        self.numbers[number] = None
         self.texts.extend([text])
+        self.numbers[number] = None
 
 
 def write(spec: StudySpec, moment: Moment, rows: Rows) -> Iterator[bytes]:
@@ -108,10 +108,11 @@ def write(spec: StudySpec, moment: Moment, rows: Rows) -> Iterator[bytes]:
     }
     yield orjson.dumps(content)[:-1] + b',"trials":['
     ended = zip(rows.numbers, rows.texts, strict=True)
-    early: dict[int, str] = {}  # that ended before one with a lower number
+    early: dict[int, str] = {}  # of those that ended before one with a lower number
     for number in range(len(moment.trials)):
         while number not in created and number not in early:
-            early.update([next(ended)])
+            one, text = next(ended)
+            early[one] = text
         part = orjson.dumps(created[number]) if number in created else early.pop(number).encode()
         yield b"," + part if number else part
     yield b"]}"

@@ -17,26 +17,13 @@ import sys
 import tempfile
 import tracemalloc
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-from bench import HERE, ROOT, Measured, compared, options_of, recording, run_side, take_turns
+from bench import HERE, ROOT, Measured, options_of, recording, run_side, take_turns
+from owners import owner, rows_by_owner
 
 FRAMES = 12  # of a stack: copying takes some
-# Part of a file's path -> whose it is; the first one that is in it.
-OWNERS = {"/ray/tune/": "Ray Tune", "/ray/": "Ray's core", "/optuna/": "Optuna", "/redis/": "redis-py"}
-OURS, OTHER, ALL = "tuner: ", "other", "all that Python knows of"
-
-
-def owner(frames: tracemalloc.Traceback) -> str:
-    """Who allocated it. frames: the most recent call last, as they are told."""
-    for frame in reversed(frames):
-        if frame.filename.startswith(f"{ROOT}/tuner/"):
-            return OURS + str(Path(frame.filename).relative_to(ROOT / "tuner"))
-        for part, name in OWNERS.items():
-            if part in frame.filename:
-                return name
-    return OTHER
+ALL = "all that Python knows of"
 
 
 def held() -> Counter[str]:
@@ -44,7 +31,7 @@ def held() -> Counter[str]:
     gc.collect()
     found: Counter[str] = Counter()
     for statistic in tracemalloc.take_snapshot().statistics("traceback"):
-        found[owner(statistic.traceback)] += statistic.size
+        found[owner(frame.filename for frame in reversed(statistic.traceback))] += statistic.size
     return found
 
 
@@ -89,13 +76,7 @@ def main() -> None:
     with recording("driver_memory", options) as result:
         repeats = options.repeats or 1
         found = take_turns({"A": lambda: side("ours"), "B": lambda: side("bare")}, repeats, quick=options.quick)
-        most = Counter[str]()
-        for turn in found["A"] + found["B"]:
-            most |= Counter(turn)
-        for name, _ in most.most_common():
-            a, b = ([turn.get(name, 0.0) for turn in found[side]] for side in "AB")
-            if max(*a, *b) >= 0.05:
-                result["rows"].append(compared(f"{name}, growth a trial", "KiB", a, b, less_is_better=True))
+        result["rows"] = rows_by_owner(found, "growth a trial", "KiB")
         result["notes"] = {"trials": trials, "of which before the growth is counted": first}
 
 

@@ -24,6 +24,7 @@ QUESTIONS = (
     "limit",
     "turnover",
     "control_plane",
+    "control_plane_where",
     "driver_memory",
     "whole_search",
     "reading",

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 QUESTIONS = (
     "control_plane",
+    "control_plane_where",
     "data",
     "driver_memory",
     "limit",

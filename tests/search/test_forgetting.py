@@ -51,16 +51,22 @@ def test_tune_says_nothing_of_attempts_that_end(capsys):
 
 
 def controller(*, over, with_process=0, running=0):
-    """As Tune's, after `over` attempts, half of which failed; `with_process`: their process is being stopped."""
+    """As Tune's, after `over` attempts, half of which failed; `with_process`: Tune still counts a process as theirs."""
     ended = [Trial("worker", stub=True, trial_id=f"over-{number}") for number in range(over)]
     live = [Trial("worker", stub=True, trial_id=f"live-{number}") for number in range(running)]
     return SimpleNamespace(
         _trials=[*ended, *live],
+        _live_trials={*ended[1::2], *live},
         _stopped_trials=set(ended[::2]),
         _failed_trials=set(ended[1::2]),
+        _resetting_trials=set(ended[5:6]),
         _trial_to_actor=dict.fromkeys([*live, *ended[:with_process]]),
         _trials_to_cache=set(ended),
     )
+
+
+def names(trials):
+    return sorted(trial.trial_id for trial in trials)
 
 
 def test_attempts_that_are_over_are_forgotten_once_they_are_some():
@@ -69,12 +75,13 @@ def test_attempts_that_are_over_are_forgotten_once_they_are_some():
         forget_attempts(one)
         assert one._trials_to_cache == set()
     assert len(few._trials) == 33
-    left = [trial.trial_id for trial in some._trials]
-    assert left == ["over-0", "over-1", "over-2", "live-0", "live-1"]
-    assert {trial.trial_id for trial in some._stopped_trials | some._failed_trials} == {"over-0", "over-1", "over-2"}
+    assert [trial.trial_id for trial in some._trials] == ["over-0", "over-1", "over-2", "live-0", "live-1"]
+    assert names(some._stopped_trials | some._failed_trials) == ["over-0", "over-1", "over-2"]
+    assert names(some._live_trials) == ["live-0", "live-1", "over-1"]
+    assert some._resetting_trials == set()
 
 
 def test_the_newest_attempt_is_never_forgotten_for_without_any_tune_reads_a_file_at_its_end():
     all_over = controller(over=50)
     forget_attempts(all_over)
-    assert [trial.trial_id for trial in all_over._trials] == ["over-49"]
+    assert names(all_over._trials) == ["over-49"]

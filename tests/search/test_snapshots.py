@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 
 import orjson
 import pytest
@@ -118,6 +119,10 @@ def test_a_snapshot_is_made_whenever_the_journal_has_grown_by_a_part(redis_clien
     assert steps == [made[1], *(max(3, math.ceil(0.2 * entries)) for entries in sorted(set(made))[1:-1])]
     snapshots.close()
     assert orjson.loads(read_snapshot(redis_client, "test"))["entries"] == journal.length()
+    thread = next(one for one in threading.enumerate() if one.name == "snapshot")
+    snapshots.end()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_snapshot_that_cannot_be_written_disturbs_nobody(redis_client, driver, monkeypatch, caplog):

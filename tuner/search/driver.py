@@ -211,6 +211,8 @@ class _Hooks:
         self._metrics = SearchMetrics(self._spec, known)
 
     def close(self) -> None:
+        if self.snapshots is not None:
+            self.snapshots.end()
         if self._metrics is not None:
             self._call(self._metrics.close)
 

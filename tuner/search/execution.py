@@ -14,6 +14,7 @@ from ray.tune.error import TuneError
 from tuner.search import actors
 from tuner.search.forgetting import Forgetting
 from tuner.search.loggers import new_loggers
+from tuner.search.trainables import looked_up_once
 from tuner.slots import Slots
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def execute(
             ),
         )
         try:
-            tuner.fit()
+            with looked_up_once():
+                tuner.fit()
         except TuneError:
             if searcher.record.error is None:
                 raise

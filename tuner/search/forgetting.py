@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.progress_reporter import TrialProgressCallback
 
 _KEPT = {"trial_id", "node_ip", "pid"}  # where the attempt runs, for Tune's messages
-_MOST_OVER = 32  # attempts; to forget them takes a look at all that Tune knows
+_FORGET_FROM = 32  # attempts: to forget them takes a look at all that Tune knows
 
 
 class Forgetting(TrialProgressCallback):  # type: ignore[misc]
@@ -40,15 +40,17 @@ class Forgetting(TrialProgressCallback):  # type: ignore[misc]
 
 
 def forget_attempts(controller: Any) -> None:
-    """Let Tune forget the attempts that are over, once they are some: it would keep all, 8 KiB each (Ray 2.60).
+    """Let Tune forget the attempts that are over, once they are some. It would keep all, 8 KiB each, and look at each
+    of them in every step (Ray 2.60).
 
-    controller: the `TuneController`, between two of its steps. It also looks at each of them at every step. The newest
-    attempt always stays: with none at its end, Tune would read what it wrote at its beginning.
+    controller: the `TuneController`, while it goes through none of its lists of trials. The newest attempt always
+    stays: with none at its end, Tune would read what it wrote at its beginning.
     """
     controller._trials_to_cache.clear()  # for a file that is not written
     ended = controller._stopped_trials | controller._failed_trials
     over = {trial for trial in ended if trial not in controller._trial_to_actor} - {*controller._trials[-1:]}
-    if len(over) >= _MOST_OVER:
+    if len(over) >= _FORGET_FROM:
         controller._trials[:] = [trial for trial in controller._trials if trial not in over]
-        controller._stopped_trials -= over
-        controller._failed_trials -= over
+        # Tune takes those that failed out of neither of the last two.
+        for known in ("_stopped_trials", "_failed_trials", "_live_trials", "_resetting_trials"):
+            getattr(controller, known).difference_update(over)

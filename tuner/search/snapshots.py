@@ -44,21 +44,21 @@ class Snapshots:
         self._moments: SimpleQueue[snapshot.Moment | None] = SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
-        self._thread: threading.Thread | None = None
+        self._works = False  # the thread, from the first one on
 
     def changed(self) -> None:
         """The journal has grown: make a snapshot if it is time. To be called where nothing is half written."""
         due = self._journal.length() - self._covered >= max(FIRST_ENTRIES, GROWTH * self._covered)
         if due and self._idle.is_set():
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="snapshot", daemon=True)
-                self._thread.start()
+            if not self._works:
+                threading.Thread(target=self._work, name="snapshot", daemon=True).start()
+                self._works = True
+            moment = self._now()
             self._idle.clear()
-            self._moments.put(self._now())
+            self._moments.put(moment)
 
     def close(self) -> None:
         """Make the last one, which covers all that was written; none after an interruption within a commit."""
-        self._moments.put(None)
         if not self._idle.wait(_PATIENCE_S):
             return
         try:
@@ -66,6 +66,10 @@ class Snapshots:
                 self._keep(self._now())
         except Exception as error:
             self._failed(error)
+
+    def end(self) -> None:
+        """Let the thread end, and with it what it holds."""
+        self._moments.put(None)
 
     def _work(self) -> None:
         while self._keep_next():

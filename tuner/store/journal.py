@@ -76,6 +76,8 @@ class Journal(BaseJournalBackend, abc.ABC):
             self._storage_is_ahead = False
         self._check_not_ahead()
         written, collected = self._read(), self._collected or []
+        if log_number_from >= len(written) + len(collected):
+            return []  # as mostly: Optuna asks before each look at a trial
         entries = [*written[log_number_from:], *collected[max(0, log_number_from - len(written)) :]]
         return [decode(text, index) for index, text in enumerate(entries, start=log_number_from)]
 

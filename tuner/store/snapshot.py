@@ -15,16 +15,15 @@ import redis
 from tuner.store.client import load_script, redis_errors
 from tuner.store.keys import StudyKeys
 
-LARGEST = 1 << 28  # bytes, not compressed; some 300,000 trials
+LARGEST = 1 << 28  # bytes of the text; some 300,000 trials
+_LARGEST_PACKED = LARGEST // 4
 PAGE_ENTRIES = 2_000
 
 
 def write_snapshot(client: redis.Redis, name: str, fence: int, packed: bytes) -> bool:
     """Keep what `pack` made as the snapshot of study `name`; False, and nothing is written, if `fence` is not the
-    newest or it is larger than any may be. Raises StoreError if Redis fails.
+    newest. Raises StoreError if Redis fails.
     """
-    if len(packed) > LARGEST:
-        return False
     keys = StudyKeys(name)
     script = load_script(client, "snapshot.lua")
     with redis_errors(f"writing the snapshot of study {name!r}"):
@@ -36,17 +35,23 @@ def read_snapshot(client: redis.Redis, name: str) -> bytes | None:
     fails, or the key holds no text, and what `unpack` does."""
     key = StudyKeys(name).snapshot
     with redis_errors(f"reading the snapshot of study {name!r}"):
-        if not 0 < client.strlen(key) <= LARGEST:
+        if not 0 < client.strlen(key) <= _LARGEST_PACKED:
             return None
         packed = client.get(key)
     return None if packed is None else unpack(str(packed))
 
 
 def pack(parts: Iterable[bytes]) -> bytes:
-    """A text, given in parts, as it is kept: base64 of zlib's format, a tenth of its length. It is never whole in
-    memory, where the C library would not give its place back."""
-    packer = zlib.compressobj(1)
-    return base64.b64encode(b"".join([*map(packer.compress, parts), packer.flush()]))
+    """A text, given in parts, as it is kept: base64 of zlib's format, which makes it shorter by far. Raises ValueError
+    for one that is larger than any may be, which nobody would read."""
+    packer, packed, length = zlib.compressobj(1), [], 0
+    for part in parts:
+        length += len(part)
+        packed.append(packer.compress(part))
+    kept = base64.b64encode(b"".join([*packed, packer.flush()]))
+    if length > LARGEST or len(kept) > _LARGEST_PACKED:
+        raise ValueError(f"its {length} bytes, {len(kept)} when compressed, are more than one may have")
+    return kept
 
 
 def unpack(packed: str) -> bytes:

@@ -100,9 +100,7 @@ class Optimizer:
         for parameter in parameters:
             state = self._state.setdefault(parameter, {})
             if name not in state:
-                state[name] = (
-                    torch.zeros((), device=parameter.device) if name == "step" else torch.zeros_like(parameter)
-                )
+                state[name] = torch.zeros_like(parameter) if name != "step" else _zero(parameter.device)
             found.append(state[name])
         return found
 
@@ -128,7 +126,16 @@ class Optimizer:
             self._state.setdefault(parameter, {})[name] = own
 
 
+def _zero(device: torch.device) -> Tensor:
+    """A number as the fused kernels read it, whatever the default is."""
+    return torch.zeros((), dtype=torch.float32, device=device)
+
+
 def _with_gradient(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Those that have one, and their gradients."""
+    """Those that have one, and their gradients. Raises RuntimeError for a sparse one, which the kernels do not take."""
     pairs = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+    if any(gradient.is_sparse for _, gradient in pairs):
+        raise RuntimeError(
+            "a layer has sparse gradients, with which this optimizer cannot step: make it with sparse=False"
+        )
     return [parameter for parameter, _ in pairs], [gradient for _, gradient in pairs]
