@@ -60,7 +60,7 @@ TASKS = {
             "cifar10-small",
             "cifar10",
             val_fraction=0.1,
-            configurations=160,
+            configurations=256,
             repeated=10,
             image_size=16,
             train_every=9,
