@@ -3,8 +3,8 @@
     python benchmarks/speed/control_plane_where.py           # writes benchmarks/results/speed_control_plane_where.json
     python benchmarks/speed/control_plane_where.py --quick   # seconds, a dozen trials, writes nothing
 
-The first 200 trials of the searches of `control_plane.py` with TPE, A by our driver, B by bare Tune. A thread looks at
-the stack of the main thread every other millisecond: its innermost package has that moment.
+The first 200 trials of the searches of `control_plane.py`, A by our driver, B by bare Tune. A thread looks at the stack
+of the main thread every other millisecond: its innermost package has that moment.
 """
 
 from __future__ import annotations
@@ -85,16 +85,18 @@ def main() -> None:
     options = options_of(__doc__).parse_args()
     trials = 12 if options.quick else 200
 
-    def side(name: str) -> Measured:
+    def side(name: str, sampler: str) -> Measured:
         with tempfile.TemporaryDirectory(prefix="speed-", ignore_cleanup_errors=True) as folder:
-            plan = {"side": name, "sampler": "tpe", "trials": trials, "first": trials // 2, "folder": folder}
+            plan = {"side": name, "sampler": sampler, "trials": trials, "first": trials // 2, "folder": folder}
             path = f"{HERE}:{HERE.parent}:{ROOT}"
             return run_side("control_plane_where.py", plan, timeout_s=900, PYTHONPATH=path, RAY_DEDUP_LOGS="0")
 
     with recording("control_plane_where", options) as result:
-        repeats = options.repeats or (1 if options.quick else 3)
-        found = take_turns({"A": lambda: side("ours"), "B": lambda: side("bare")}, repeats, quick=options.quick)
-        result["rows"] = rows_by_owner(found, "for each result", "ms")
+        repeats = options.repeats or (1 if options.quick else 2)
+        for sampler in ("tpe",) if options.quick else ("tpe", "random"):
+            sides = {"A": lambda of=sampler: side("ours", of), "B": lambda of=sampler: side("bare", of)}
+            found = take_turns(sides, repeats, quick=options.quick)
+            result["rows"] += rows_by_owner(found, f"for each result, {sampler}", "ms")
         result["notes"] = {"trials": trials}
 
 

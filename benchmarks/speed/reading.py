@@ -52,6 +52,7 @@ from tuner.store.keys import StudyKeys
 from tuner.training.checkpoint_ref import CheckpointRef
 
 EPOCHS = 10
+EMPTY = "empty"  # a study
 _PAGE = 10_000
 RECORDED = 40  # trials that were really recorded; all others are copies of them
 PLAIN = """
@@ -152,6 +153,7 @@ def fill(client: redis.Redis, url: str, trials: int) -> dict[str, int]:
     """Write our study and both of Optuna's; how many entries each has."""
     spec = replace(sleeping_spec("ours", "/storage", max_epochs=EPOCHS, grace_period=EPOCHS), trials=trials)
     catalog.create_study(client, spec.name, spec.to_json())
+    catalog.create_study(client, EMPTY, replace(spec, name=EMPTY).to_json())
     ours = list(copies(our_entries(spec), trials))
     for start in range(0, len(ours), _PAGE):
         texts = (json.dumps(entry, sort_keys=True, separators=(",", ":")) for entry in ours[start : start + _PAGE])
@@ -227,16 +229,18 @@ def main() -> None:
                     "B": lambda ask=ask: timed(*plain, "ours", ask[0]),
                     "A, journal only": lambda ask=ask: timed(*ours, *ask, with_snapshot=False),
                     "B, scores only": lambda ask=ask: timed(*plain, "scores", ask[0]),
+                    "A, no trials": lambda ask=ask: timed(*ours, ask[0], EMPTY, *ask[2:]),
                 }
                 repeats = options.repeats or (1 if options.quick else 5)
                 found = take_turns(sides, repeats, quick=options.quick)
-                a, b, journal, scores = (values(found[side], "seconds") for side in sides)
+                a, b, journal, scores, empty = (values(found[side], "seconds") for side in sides)
                 what = f"tuner {command}"
                 result["rows"] += [
                     compared(what, "s", a, b, goal=Goal("ratio", 3.0), less_is_better=True),
                     compared(f"{what}, seconds", "s", a, goal=Goal("a", 4.0, at_least=False)),
                     compared(f"{what}, B with scores only", "s", a, scores, less_is_better=True),
                     compared(f"{what}, A without its snapshot", "s", journal, b, less_is_better=True),
+                    compared(f"{what}, A of a study that has no trials", "s", empty),
                 ]
 
 

@@ -23,7 +23,8 @@ def bench():
         import engines
         import methods
         import simulate
-    return SimpleNamespace(report=report, curves=curves, engines=engines, methods=methods, simulate=simulate)
+        import wait
+    return SimpleNamespace(report=report, curves=curves, engines=engines, methods=methods, simulate=simulate, wait=wait)
 
 
 class ToyWorld:
@@ -128,3 +129,23 @@ def test_the_table_of_the_page_is_that_of_the_recorded_results(bench):
     runs = json.loads((BENCHMARKS / "results" / "search_quality.json").read_text())["runs"]
     page = (BENCHMARKS.parent / "docs" / "search-quality.md").read_text()
     assert bench.report.fill(page, runs) == page
+
+
+def test_where_some_configurations_do_not_learn_at_all_the_curves_tell_them_from_the_others(bench):
+    world = bench.curves.load_curves("wide")
+    table = bench.curves.load_table(world.task)
+    final = 1 / (1 + np.exp(-table.logits[:, -1]))
+    # Every fifth of each kind: the forest takes milliseconds for one.
+    dead = [table.params[row] for row in np.flatnonzero(final < 0.2)[::5]]
+    good = [table.params[row] for row in np.flatnonzero(final > 0.95)[::5]]
+    assert min(len(dead), len(good)) >= 10
+    dead_regrets, good_regrets = ([world.regret(params) for params in some] for some in (dead, good))
+    assert np.quantile(dead_regrets, 0.1) > 100 > np.quantile(good_regrets, 0.9)
+
+
+def test_the_wait_for_a_suggestion_is_told_by_how_much_was_observed(bench, monkeypatch):
+    monkeypatch.setattr(bench.wait, "OBSERVATIONS", (5, 20))
+    found = bench.wait.measure("random")
+    assert all(0 < median <= longest < 10_000 for median, longest in found)
+    assert len(found) == 2
+    assert bench.wait.table({"random": found}).splitlines()[-1].startswith(f"| random | {found[0][0]} ms (")
