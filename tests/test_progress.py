@@ -53,6 +53,18 @@ def test_the_summary_tells_done_best_speed_and_time_left():
     )
 
 
+def test_trials_that_wait_at_a_rung_count_as_past_where_time_is_foretold():
+    view, clock = new_view()
+    view.change(new_trial(0, "paused", [(1, 0.5)]))
+    view.change(new_trial(1, "paused", [(1, 0.6)]))
+    view.change(new_trial(2, "running"))
+    clock.seconds = 60.0
+    assert view.summary().endswith("0/4 trials done, 2 epochs/min, 1m00s so far, about 1m00s left")
+    view.change(new_trial(2, "paused", [(1, 0.6)]))
+    view.change(new_trial(3, "paused", [(1, 0.6)]))
+    assert view.summary().endswith("1m00s so far")
+
+
 def ran(number, seconds, **changes):
     return new_trial(number, usage=Usage((Attempt(Share(1.0, 1), seconds, True),), seconds), **changes)
 

@@ -100,7 +100,7 @@ class SearchView:
         self._wanted = trials_wanted
         self.clock = clock
         self._start_s = clock()
-        self._done_before = self.done
+        self._past_before = self._past()
         self._epochs_before = self._epochs()
         self._ledger = Ledger(spec, known) if spec.budget and trials_wanted else None
         self._spent_before_h = self._ledger.spent_h if self._ledger is not None else 0.0
@@ -133,13 +133,17 @@ class SearchView:
         """The best epoch so far whose weights are kept."""
         return best_of(self.trials(), self.spec)
 
+    def _past(self) -> int:
+        """Trials that ended, or wait at a rung: of these few go on, and all others end only with the search."""
+        return self.done + sum(trial.state == "paused" for trial in self.trials())
+
     def _epochs(self) -> int:
         return sum(len(trial.values) for trial in self.trials())
 
     def summary(self) -> str:
         """One line: trials done, best so far, epochs per minute, time left."""
         elapsed_s = max(self.clock() - self._start_s, 1e-9)
-        done_now = self.done - self._done_before
+        past_now = self._past() - self._past_before
         best = self.best
         parts = [f"{self.done}/{self.trials_wanted} trials done"]
         if best is not None:
@@ -156,8 +160,9 @@ class SearchView:
                 parts.append(format_budget(self._ledger, trials_left, elapsed_s, self._spent_before_h))
             if not self._ledger.is_enough_for(trials_left):
                 return ", ".join(parts)  # the budget ends first
-        if done_now > 0 and trials_left > 0:
-            left_s = elapsed_s / done_now * trials_left
+        to_come = self.trials_wanted - self._past()
+        if past_now > 0 and to_come > 0:
+            left_s = elapsed_s / past_now * to_come
             parts.append(f"about {format_seconds(left_s)} left")
         return ", ".join(parts)
 
