@@ -39,7 +39,7 @@ def whose(frame: FrameType) -> str:
         return WAITING
     found = owner(files(frame))
     # By package: a line of ours for each file would be long.
-    return OURS + found.removeprefix(OURS).rpartition("/")[0].replace("/", ".") if found.startswith(OURS) else found
+    return OURS + (found.removeprefix(OURS).rpartition("/")[0] or "others") if found.startswith(OURS) else found
 
 
 def search(plan: dict[str, Any]) -> None:
@@ -68,6 +68,10 @@ def search(plan: dict[str, Any]) -> None:
             if self.ended == plan["trials"]:
                 self._over.set()
                 self.seconds, self.counted = time.perf_counter() - self.began_s, self.results
+
+        def __getstate__(self) -> dict[str, Any]:
+            # Tune pickles its callbacks; the thread stays in this process.
+            return {}
 
         def _look(self) -> None:
             while not self._over.wait(LOOK_EVERY_S):
