@@ -120,8 +120,8 @@ def choices(runs: Runs) -> str:
     ]
     for method, other in CHOICES:
         rows = (_choice(runs, method, other, worlds) for worlds in CHOSEN_BY)
-        lines.append(next(filter(None, rows), ""))
-    return "\n".join(filter(None, lines))
+        lines.extend(itertools.islice(filter(None, rows), 1))
+    return "\n".join(lines)
 
 
 def _choice(runs: Runs, method: str, other: str, worlds: Sequence[tuple[str, int]]) -> str:

@@ -21,12 +21,20 @@ FIRST = 200
 SIDES = {"A": "ours", "B": "bare"}
 
 
-def side(name: str, sampler: str, trials: int, first: int) -> Measured:
-    """One search from its first trial to its last."""
+def side(
+    name: str,
+    sampler: str,
+    trials: int,
+    first: int,
+    *,
+    script: str = "control_plane_side.py",
+    timeout_s: float = 3_000,
+) -> Measured:
+    """One search from its first trial to its last. script: what runs and measures it, in this folder."""
     with tempfile.TemporaryDirectory(prefix="speed-", ignore_cleanup_errors=True) as folder:
         plan: dict[str, Any] = {"side": name, "sampler": sampler, "trials": trials, "first": first, "folder": folder}
         path = f"{HERE}:{HERE.parent}:{ROOT}"
-        return run_side("control_plane_side.py", plan, timeout_s=3_000, PYTHONPATH=path, RAY_DEDUP_LOGS="0")
+        return run_side(script, plan, timeout_s=timeout_s, PYTHONPATH=path, RAY_DEDUP_LOGS="0")
 
 
 def main() -> None:

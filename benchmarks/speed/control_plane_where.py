@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from bench import HERE, ROOT, Measured, options_of, recording, run_side, take_turns
+from bench import Measured, options_of, recording, take_turns
+from control_plane import side
 from owners import OURS, owner, rows_by_owner
 
 LOOK_EVERY_S = 0.002
@@ -54,7 +53,6 @@ def search(plan: dict[str, Any]) -> None:
             self.found: Counter[str] = Counter()
             self._over = threading.Event()
             self._main = threading.get_ident()
-            self.seconds, self.counted = 0.0, 0
 
         def result(self) -> None:
             """A result was taken."""
@@ -67,7 +65,6 @@ def search(plan: dict[str, Any]) -> None:
             super().end()
             if self.ended == plan["trials"]:
                 self._over.set()
-                self.seconds, self.counted = time.perf_counter() - self.began_s, self.results
 
         def __getstate__(self) -> dict[str, Any]:
             # Tune pickles its callbacks; the thread stays in this process.
@@ -79,7 +76,7 @@ def search(plan: dict[str, Any]) -> None:
 
     meter = Watched(plan["first"], plan["trials"])
     control_plane_side.search(plan, meter)
-    ms_a_result = 1000 * meter.seconds / meter.counted
+    ms_a_result = 1000 / meter.summary()["results_per_s"]
     looks = meter.found.total()
     print(json.dumps({**{name: ms_a_result * count / looks for name, count in meter.found.items()}, ALL: ms_a_result}))
 
@@ -89,16 +86,13 @@ def main() -> None:
     options = options_of(__doc__).parse_args()
     trials = 12 if options.quick else 200
 
-    def side(name: str, sampler: str) -> Measured:
-        with tempfile.TemporaryDirectory(prefix="speed-", ignore_cleanup_errors=True) as folder:
-            plan = {"side": name, "sampler": sampler, "trials": trials, "first": trials // 2, "folder": folder}
-            path = f"{HERE}:{HERE.parent}:{ROOT}"
-            return run_side("control_plane_where.py", plan, timeout_s=900, PYTHONPATH=path, RAY_DEDUP_LOGS="0")
+    def measured(name: str, sampler: str) -> Measured:
+        return side(name, sampler, trials, trials // 2, script="control_plane_where.py", timeout_s=900)
 
     with recording("control_plane_where", options) as result:
         repeats = options.repeats or (1 if options.quick else 2)
         for sampler in ("tpe",) if options.quick else ("tpe", "random"):
-            sides = {"A": lambda of=sampler: side("ours", of), "B": lambda of=sampler: side("bare", of)}
+            sides = {"A": lambda of=sampler: measured("ours", of), "B": lambda of=sampler: measured("bare", of)}
             found = take_turns(sides, repeats, quick=options.quick)
             result["rows"] += rows_by_owner(found, f"for each result, {sampler}", "ms")
         result["notes"] = {"trials": trials}

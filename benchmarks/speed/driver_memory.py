@@ -14,12 +14,12 @@ from __future__ import annotations
 import gc
 import json
 import sys
-import tempfile
 import tracemalloc
 from collections import Counter
 from typing import Any
 
-from bench import HERE, ROOT, Measured, options_of, recording, run_side, take_turns
+from bench import Measured, options_of, recording, take_turns
+from control_plane import side
 from owners import owner, rows_by_owner
 
 FRAMES = 12  # of a stack: copying takes some
@@ -67,15 +67,12 @@ def main() -> None:
     options = parser.parse_args()
     trials, first = (12, 6) if options.quick else (options.trials, 200)
 
-    def side(name: str) -> Measured:
-        with tempfile.TemporaryDirectory(prefix="speed-", ignore_cleanup_errors=True) as folder:
-            plan = {"side": name, "sampler": "random", "trials": trials, "first": first, "folder": folder}
-            path = f"{HERE}:{HERE.parent}:{ROOT}"
-            return run_side("driver_memory.py", plan, timeout_s=900, PYTHONPATH=path, RAY_DEDUP_LOGS="0")
+    def measured(name: str) -> Measured:
+        return side(name, "random", trials, first, script="driver_memory.py", timeout_s=900)
 
     with recording("driver_memory", options) as result:
         repeats = options.repeats or 1
-        found = take_turns({"A": lambda: side("ours"), "B": lambda: side("bare")}, repeats, quick=options.quick)
+        found = take_turns({"A": lambda: measured("ours"), "B": lambda: measured("bare")}, repeats, quick=options.quick)
         result["rows"] = rows_by_owner(found, "growth a trial", "KiB")
         result["notes"] = {"trials": trials, "of which before the growth is counted": first}
 
