@@ -37,7 +37,7 @@ def test_at_any_moment_it_is_the_study_that_status_tells_and_only_what_changed(r
     (changed,) = follower.poll()
     assert (changed.number, changed.values) == (1, [(1, 0.5)])
     record.report(first, Report(epoch=1, score=0.1))
-    record.want_trials(9)
+    record.new.want(9)
     follower.poll()
     assert follower.study.trials_wanted == 9
     assert follower.study == load_study(redis_client, "test")

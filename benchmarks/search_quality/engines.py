@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -16,18 +18,30 @@ from tuner.exchange import Report
 from tuner.search import new_search
 from tuner.space import Space
 from tuner.spec import StudySpec
-from tuner.store.journal import MemoryJournal
+from tuner.store.journal import Journal, MemoryJournal
 from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.training.dataspec import DataSpec
 
 _ENDLESS = 1_000_000  # trials: the simulator's budget ends a search
 
 
-class TunerEngine:
-    """`tuner.search.new_search` over a journal in memory, driven by Tune's public methods alone."""
+class AtOnce(Executor):
+    """Runs what is submitted before it is asked for anything else: a thread that is always fast enough."""
 
-    def __init__(self, spec: StudySpec) -> None:
-        self._searcher, self._scheduler = new_search(spec, MemoryJournal())
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(call(*args, **kwargs))
+        return future
+
+
+class TunerEngine:
+    """`tuner.search.new_search`, driven by Tune's public methods alone.
+
+    executor: as there; without one a suggestion knows everything. journal: in memory unless another one is given.
+    """
+
+    def __init__(self, spec: StudySpec, executor: Executor | None = None, journal: Journal | None = None) -> None:
+        self._searcher, self._scheduler = new_search(spec, journal or MemoryJournal(), executor=executor)
         self._pauses = spec.asha == "promote"
 
     def suggest(self, attempt_id: str) -> Attempt:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curves import load_curves
-from engines import StockEngine, TunerEngine, new_spec
+from engines import AtOnce, StockEngine, TunerEngine, new_spec
 from simulate import Engine, simulate
 from tasks import TASKS
 
@@ -22,6 +22,7 @@ class Method:
     """sampler: of this project, or "stock": Ray Tune's OptunaSearch with its ASHAScheduler.
 
     grace_period: in epochs; None is the default. full: every trial is trained to the end. asha: "stop" or "promote".
+    ahead: suggestions are made before a worker asks, as by `tuner search`.
     """
 
     sampler: str
@@ -29,6 +30,7 @@ class Method:
     full: bool = False
     reduction_factor: int = REDUCTION_FACTOR
     asha: str = "stop"
+    ahead: bool = False
 
     def engine(self, task: str, seed: int) -> Engine:
         """A search that begins."""
@@ -45,7 +47,7 @@ class Method:
             seed=seed,
             asha=self.asha,
         )
-        return TunerEngine(spec)
+        return TunerEngine(spec, AtOnce() if self.ahead else None)
 
 
 _SAMPLERS = ("tpe", "mfgp")
@@ -53,6 +55,7 @@ METHODS = {
     **{sampler: Method(sampler) for sampler in (*_SAMPLERS, "random")},
     "random-full": Method("random", full=True),
     "stock": Method("stock"),
+    **{f"{sampler}-ahead": Method(sampler, ahead=True) for sampler in _SAMPLERS},
     **{f"{sampler}-promote": Method(sampler, asha="promote") for sampler in (*_SAMPLERS, "random")},
     **{f"{sampler}-eta{eta}": Method(sampler, reduction_factor=eta) for sampler in _SAMPLERS for eta in (2, 4)},
     **{f"{sampler}-grace1": Method(sampler, grace_period=1) for sampler in _SAMPLERS},

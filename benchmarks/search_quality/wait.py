@@ -1,10 +1,11 @@
-"""How long a free worker waits for what to train next: from the question to the answer, written into the journal.
+"""What the next trial costs, made when a worker asks for it: from the question to the answer, written into the journal.
 
     python benchmarks/search_quality/wait.py
 
 One search of `digits` in the simulator with 8 workers for each sampler, until its trials have reported as many scores
-at rungs as the last of `OBSERVATIONS`. The times are the processor's, with one thread: the wait where nothing else
-needs it. Kept in `results/search_quality_wait.json`; the table of docs/search-quality.md is filled in.
+at rungs as the last of `OBSERVATIONS`. The times are the processor's, with one thread. `ready.py` has the wait of a
+search that makes them ahead. Kept in `results/search_quality_wait.json`; the table of docs/search-quality.md is filled
+in.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from simulate import Attempt, simulate
 from tasks import TASKS
 from threadpoolctl import threadpool_limits
 
-from tuner.asha import REDUCTION_FACTOR, default_grace_period, rung_levels
+from tuner.asha import REDUCTION_FACTOR, default_grace_period
+from tuner.spec import StudySpec
 
 RESULTS = Path(__file__).parent.parent / "results" / "search_quality_wait.json"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "search-quality.md"
@@ -36,23 +38,27 @@ OBSERVATIONS = (100, 300, 1000)
 SUGGESTIONS = 20  # before each of these numbers of observations, that are looked at
 
 
+def digits_spec(sampler: str) -> StudySpec:
+    """Of a search of `TASK` with the defaults."""
+    task = TASKS[TASK]
+    return new_spec(
+        task.space(),
+        sampler=sampler,
+        max_epochs=task.max_epochs,
+        grace_period=default_grace_period(task.max_epochs),
+        reduction_factor=REDUCTION_FACTOR,
+        seed=0,
+        asha="stop",
+    )
+
+
 class Timed(TunerEngine):
     """Notes for each suggestion how many scores at rungs there were, and the milliseconds that it took."""
 
     def __init__(self, sampler: str) -> None:
-        task = TASKS[TASK]
-        grace = default_grace_period(task.max_epochs)
-        spec = new_spec(
-            task.space(),
-            sampler=sampler,
-            max_epochs=task.max_epochs,
-            grace_period=grace,
-            reduction_factor=REDUCTION_FACTOR,
-            seed=0,
-            asha="stop",
-        )
+        spec = digits_spec(sampler)
         super().__init__(spec)
-        self._levels = {*rung_levels(task.max_epochs, grace, REDUCTION_FACTOR), task.max_epochs}
+        self._levels = {*spec.rungs(), spec.max_epochs}
         self._observations = 0
         self.waits: list[tuple[int, float]] = []
 
@@ -98,6 +104,12 @@ def table(waits: dict[str, list[list[float]]]) -> str:
     return "\n".join(lines)
 
 
+def fill(name: str, text: str) -> None:
+    """Put a table into the page, between `<!-- its name -->` and `<!-- end -->`."""
+    found = f"<!-- {name} -->\n{text}\n<!-- end -->"
+    PAGE.write_text(re.sub(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _: found, PAGE.read_text(), flags=re.DOTALL))
+
+
 def main() -> None:
     """Measure, keep, and fill the page."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -105,8 +117,7 @@ def main() -> None:
         waits = {sampler: measure(sampler) for sampler in ("random", "tpe", "mfgp")}
     RESULTS.write_text(json.dumps({"ms": waits, **circumstances()}, indent=1, sort_keys=True) + "\n")
     print(table(waits))
-    text = f"<!-- wait -->\n{table(waits)}\n<!-- end -->"
-    PAGE.write_text(re.sub(r"<!-- wait -->\n.*?<!-- end -->", lambda _: text, PAGE.read_text(), flags=re.DOTALL))
+    fill("wait", table(waits))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def test_the_best_are_trained_again_for_all_epochs_without_a_rung_each_with_a_se
 
 def test_nothing_of_the_search_is_launched_meanwhile_and_a_search_launches_none_of_them(journal):
     record, _ = confirming(journal)
-    record.want_trials(6)
+    record.new.want(6)
     record.report(record.next_assignment(), report(4, 1, 0.1))
     searching = StudyRecord(SPEC, journal)
     assert [one.number for one in run(searching, [*SCORES, 0.1, 0.1])] == [8, 9]
@@ -93,7 +93,7 @@ def test_a_study_that_was_confirmed_in_the_middle_suggests_what_it_would_have(sa
 
     def search(journal, trials):
         record = StudyRecord(spec, journal)
-        record.want_trials(trials)
+        record.new.want(trials)
         while (assignment := record.next_assignment()) is not None:
             searched = sum(trial.is_wanted for trial in record.records()) - 1
             score = 0.5 + 0.03 * ((searched * 7) % 11) + assignment.params["width"] / 1e3

@@ -75,7 +75,7 @@ def test_they_are_not_counted_among_the_trials_wanted(journal):
     record.train_longer(10)
     study = read_study(SPEC, journal, None)
     assert (study.state, study.finished, study.trials_wanted, study.max_epochs) == ("stopped", 4, 4, 10)
-    record.want_trials(5)
+    record.new.want(5)
     assert [assignment.number for assignment in run(record, [0, 0, 0, 0, 0.9, 0.8, 0.7])] == [4, 5, 6]
     study = read_study(SPEC, journal, None)
     assert (study.state, study.finished) == ("complete", 5)

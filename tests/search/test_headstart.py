@@ -81,7 +81,7 @@ def test_trials_that_continue_others_take_no_given_configuration_away():
     record.train_longer(18)
     assert [trial.continues for trial in record.records()] == [None, 0]
     again = StudyRecord(spec, journal)
-    again.want_trials(3)
+    again.new.want(3)
     assert [again.next_assignment().params["width"] for _ in range(3)] == [16, 32, 48]
 
 

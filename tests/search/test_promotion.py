@@ -169,7 +169,7 @@ def test_a_stopped_search_leaves_them_paused_and_more_trials_may_promote_them():
     assert read_study(spec, journal, None).counts["paused"] == 2
     assert read_study(spec, journal, None).state == "stopped"
     again = StudyRecord(spec, journal)
-    again.want_trials(3)
+    again.new.want(3)
     assert train(again)[:2] == [(2, 1, 1), (1, 2, 3)]
 
 

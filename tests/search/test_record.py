@@ -198,8 +198,8 @@ def test_more_trials_may_be_wanted_later_and_a_rebuilt_record_remembers():
     record = new_record(journal, trials=1)
     run_to_the_end(record)
     assert record.exhausted
-    new_record(journal, trials=1).want_trials(3)
-    assert new_record(journal, trials=1).trials_wanted == 3
+    new_record(journal, trials=1).new.want(3)
+    assert new_record(journal, trials=1).new.wanted == 3
     assert not new_record(journal, trials=1).exhausted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,9 +23,12 @@ def bench():
         import curves
         import engines
         import methods
+        import ready
         import simulate
         import wait
-    return SimpleNamespace(report=report, curves=curves, engines=engines, methods=methods, simulate=simulate, wait=wait)
+    return SimpleNamespace(
+        report=report, curves=curves, engines=engines, methods=methods, ready=ready, simulate=simulate, wait=wait
+    )
 
 
 class ToyWorld:
@@ -39,7 +43,7 @@ class ToyWorld:
         return 100 * abs(np.log10(params["lr"] / 0.03))
 
 
-def search(bench, sampler, workers, seed=0, grace=1, budget_s=120.0, asha="stop"):
+def search(bench, sampler, workers, seed=0, grace=1, budget_s=120.0, asha="stop", executor=None):
     spec = bench.engines.new_spec(
         new_space(),
         sampler=sampler,
@@ -49,7 +53,7 @@ def search(bench, sampler, workers, seed=0, grace=1, budget_s=120.0, asha="stop"
         seed=seed,
         asha=asha,
     )
-    engine = bench.engines.TunerEngine(spec)
+    engine = bench.engines.TunerEngine(spec, executor)
     return bench.simulate.simulate(
         engine, ToyWorld(), workers=workers, seed=seed, budget_s=budget_s, max_epochs=MAX_EPOCHS
     )
@@ -61,6 +65,12 @@ def test_the_same_seed_space_and_worker_count_give_the_same_search_bit_by_bit(be
     first = search(bench, sampler, workers, budget_s=budget_s)
     assert search(bench, sampler, workers, budget_s=budget_s) == first
     assert search(bench, sampler, workers, seed=1, budget_s=budget_s) != first
+
+
+@pytest.mark.parametrize("sampler", ["mfgp", "tpe"])
+def test_with_suggestions_made_ahead_too_and_it_is_another_search(bench, sampler):
+    ahead = [search(bench, sampler, 8, budget_s=25.0, executor=bench.engines.AtOnce()) for _ in range(2)]
+    assert ahead[0] == ahead[1] != search(bench, sampler, 8, budget_s=25.0)
 
 
 def test_workers_train_side_by_side_without_a_pause(bench):
@@ -149,3 +159,21 @@ def test_the_wait_for_a_suggestion_is_told_by_how_much_was_observed(bench, monke
     assert all(0 < median <= longest < 10_000 for median, longest in found)
     assert len(found) == 2
     assert bench.wait.table({"random": found}).splitlines()[-1].startswith(f"| random | {found[0][0]} ms (")
+
+
+def test_the_clock_of_a_live_search_does_not_jump(bench):
+    spec = bench.wait.digits_spec("random")
+    engine = bench.ready.Live(spec, None, None, stretch=0.01, until=12)
+    world = SimpleNamespace(train=lambda _params, _seed: ([0.5] * spec.max_epochs, 1.0), regret=lambda _params: 0.0)
+    began_s = time.perf_counter()
+    with pytest.raises(bench.ready.Enough):
+        bench.simulate.simulate(engine, world, workers=2, seed=0, budget_s=1e9, max_epochs=spec.max_epochs)
+    # All scores are equal, so that all trials go on: to the rungs at 2 and 6, and to the end at 10.
+    assert time.perf_counter() - began_s >= 2 * spec.max_epochs * 0.01
+    assert engine.observations == 12
+    assert [observations for observations, _ in engine.waits] == [0, 0, 5, 6, 11, 12]
+
+
+def test_the_waits_on_the_page_are_those_that_were_recorded(bench):
+    found = json.loads(bench.ready.RESULTS.read_text())["found"]
+    assert bench.ready.table(found) in (BENCHMARKS.parent / "docs" / "search-quality.md").read_text()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from tuner.search.watch import PROGRESS_TIMEOUT_S, ProgressWatch
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from tuner.search.packing import Packing
     from tuner.search.scheduler import StudyScheduler
     from tuner.search.searcher import StudySearcher
@@ -26,16 +28,18 @@ def new_search(
     capacity: Callable[[], int] | None = None,
     spending: Spending | None = None,
     packing: Packing | None = None,
+    executor: Executor | None = None,
 ) -> tuple[StudySearcher, StudyScheduler]:
     """A Tune searcher and scheduler that share one study, rebuilt from whatever `journal` already holds.
 
     Needs no running Ray and, over a `MemoryJournal`, no Redis: a simulator can drive both by Tune's public methods.
     `on_change` is called with the trial's record after each commit. See `ProgressWatch` for `progress_timeout_s`,
     `StudySearcher` for `capacity`, `Spending` for what attempts reserve and the budget, `Packing` for shared GPUs.
+    With an `executor` (of one thread) the next suggestion is made while workers train, without the newest score.
     """
     from tuner.search.record import StudyRecord
     from tuner.search.scheduler import StudyScheduler
     from tuner.search.searcher import StudySearcher
 
-    searcher = StudySearcher(StudyRecord(spec, journal, on_change, spending, packing), capacity)
+    searcher = StudySearcher(StudyRecord(spec, journal, on_change, spending, packing, executor), capacity)
     return searcher, StudyScheduler(searcher, ProgressWatch(progress_timeout_s))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from optuna.storages.journal._storage import JournalOperation  # Optuna's own na
 
 from tuner.judging import decide
 from tuner.promotion import Promotions
+from tuner.search.newtrials import KNEW
 from tuner.search.trials import Trials
 from tuner.spec import Standing, StudySpec
 from tuner.store.journal import Journal, MemoryJournal, replaying
@@ -27,7 +28,8 @@ class Audit:
 
 
 def audit(spec: StudySpec, journal: Journal, told: Callable[[int, int], None] | None = None) -> Audit:
-    """Take every suggestion and every decision of the study again, each from the entries before it alone.
+    """Take every suggestion and every decision of the study again, each from the entries before it alone, a suggestion
+    that was made ahead from those that it knew.
 
     told: called with the number of entries walked and of all. A suggestion repeats with the versions of Optuna and
     numpy that made it; others may draw other numbers. Raises StoreError if the journal cannot be the study's.
@@ -35,6 +37,13 @@ def audit(spec: StudySpec, journal: Journal, told: Callable[[int, int], None] | 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of the study in memory
     with replaying(spec.name):
         return _Walk(spec, journal, told or (lambda _done, _all: None)).run()
+
+
+def _known(entries: Sequence[Mapping[str, Any]]) -> dict[int, Any]:
+    """By the numbers of trials that were suggested ahead: how many entries their parameters follow from."""
+    created = (entry for entry in entries if entry["op_code"] == JournalOperation.CREATE_TRIAL)
+    attributes = (entry.get("user_attrs", {}) for entry in created)
+    return {number: known[KNEW] for number, known in enumerate(attributes) if KNEW in known}
 
 
 class _Walk:
@@ -48,29 +57,37 @@ class _Walk:
         self._promotions = Promotions(spec)
         self._found = Audit()
         self._created = 0
+        self._knew = _known(self._entries)
+        self._past = MemoryJournal()
+        self._trials: Trials | None = None
 
     def run(self) -> Audit:
-        past = MemoryJournal()
-        trials: Trials | None = None
         number = 0
+        ahead: dict[str, Any] | None = None
         for index, entry in enumerate(self._entries):
+            if self._knew.get(number) == index:
+                ahead = self._suggested(number)
             operation = entry["op_code"]
             if operation == JournalOperation.CREATE_TRIAL:
-                trials = trials or Trials(self._spec, past)
                 record = self._records[number]
                 # A trial that continues or confirms another one has its parameters from that one.
-                wanted = trials.suggested(number, self._created) if record.is_wanted else None
-                past.append_logs([entry])
-                if wanted is not None:
-                    self._compare_suggestion(record, wanted)
+                if record.is_wanted:
+                    self._compare_suggestion(record, ahead if number in self._knew else self._suggested(number))
                     if self._spec.asha == "promote":
                         self._compare_promotion(None, f"trial {number} was created")
-                number += 1
+                number, ahead = number + 1, None
+                self._past.append_logs([entry])
             else:
-                past.append_logs([entry])
+                self._past.append_logs([entry])
                 self._compare(operation, entry)
             self._told(index + 1, len(self._entries))
         return self._found
+
+    def _suggested(self, number: int) -> dict[str, Any]:
+        """From what is known by now."""
+        if self._trials is None:
+            self._trials = Trials(self._spec, self._past)
+        return self._trials.question(number, self._created).answer()
 
     def _compare(self, operation: int, entry: dict[str, Any]) -> None:
         if operation == JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE:
@@ -120,10 +137,16 @@ class _Walk:
                 f"trial {record.number} ended with {record.reason}, and would with {wanted} now"
             )
 
-    def _compare_suggestion(self, record: TrialRecord, wanted: dict[str, Any]) -> None:
+    def _compare_suggestion(self, record: TrialRecord, wanted: dict[str, Any] | None) -> None:
+        """wanted: None if the trial says that it knew less than it had to, or more than there was."""
         self._created += 1
         self._found.suggestions += 1
-        if record.params != {name: wanted[name] for name in self._spec.space.dimensions if name in wanted}:
+        if wanted is None:
+            self._found.differences.append(
+                f"trial {record.number} was suggested from {self._knew[record.number]} entries of the journal, which "
+                f"are not those up to trial {record.number - 1} and some after it"
+            )
+        elif record.params != {name: wanted[name] for name in self._spec.space.dimensions if name in wanted}:
             self._found.differences.append(
                 f"trial {record.number} was given {record.params}, and would be given {wanted} now"
             )

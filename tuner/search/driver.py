@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,7 @@ def run(
             # Who confirms a result asks for just that, beyond what the search may spend.
             spending=Spending(spec if confirm is None else replace(spec, budget=""), Share(slots.gpus, slots.cpus)),
             packing=new_packing(spec, slots, cache),
+            executor=until.enter_context(ThreadPoolExecutor(1, "suggestion")) if confirm is None else None,
         )
         record = searcher.record
         hooks.snapshots = Snapshots(client, record.trials, journal, lease.fence)
@@ -118,9 +120,10 @@ def run(
         if ledger is not None:
             record.remember(BUDGET, spec.budget)
         if trials is not None:
-            record.want_trials(trials)
+            record.new.want(trials)
         if max_epochs is not None:
             record.train_longer(max_epochs)
+        record.new.prepare()
         confirming = None if confirm is None else record.confirm(confirm)
         known = record.records()
         for trial in known:
@@ -137,7 +140,7 @@ def run(
         }
         leave = until.enter_context(signals_stop(stop))
         shown = known if confirming is None else [one for one in known if one.number in confirming]
-        with show(shown, record.trials_wanted if confirm is None else 0) as hooks.progress, leave():
+        with show(shown, record.new.wanted if confirm is None else 0) as hooks.progress, leave():
             execute(
                 searcher,
                 scheduler,

@@ -7,6 +7,7 @@ from typing import Any
 
 from tuner import failpoints
 from tuner.exchange import Assignment
+from tuner.search.newtrials import NewTrials
 from tuner.search.packing import Packing
 from tuner.search.trials import Trials
 from tuner.store.journal import Journal
@@ -22,16 +23,18 @@ class Launch:
     packing: Packing
 
 
-def create(trials: Trials, journal: Journal, number: int, created: int, max_epochs: int, launch: Launch) -> Assignment:
-    """A new trial, with the parameters that are suggested for it. created: how many wanted ones there are before it."""
-    params = trials.suggested(number, created)
+def create(trials: Trials, journal: Journal, new: NewTrials, max_epochs: int, launch: Launch) -> Assignment:
+    """The next new trial, with the parameters that are suggested for it."""
+    number = new.number
+    params, made_from = new.suggestion()
     # Absent, it is the spec's: `train_longer` changes it for the trials that come after.
     longer = {} if max_epochs == trials.spec.max_epochs else {"max_epochs": max_epochs}
-    given = {"enqueued": True} if created < len(trials.spec.enqueued) else {}
+    given = {"enqueued": True} if new.created < len(trials.spec.enqueued) else {}
     part = launch.packing.part(number, params, {})
     attempt = {"attempt:1": begun(launch.share.part(part))}
     with failpoints.durable("trial-created"), journal.transition():
-        trials.add(params, attempt=1, life=launch.life, **attempt, **longer, **given)
+        trials.add(params, attempt=1, life=launch.life, **attempt, **longer, **given, **made_from)
+    new.launched()
     return Assignment(number, attempt=1, params=params, max_epochs=max_epochs, part=part)
 
 

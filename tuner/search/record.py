@@ -11,6 +11,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,12 +28,13 @@ from tuner.search.continuation import add_continuations
 from tuner.search.ends import end_failed, put_back
 from tuner.search.epochs import end_paused, record_epoch
 from tuner.search.launching import Launch, create, relaunch
+from tuner.search.newtrials import NewTrials
 from tuner.search.packing import Packing
 from tuner.search.spending import Spending
 from tuner.search.trials import Trials
 from tuner.spec import Standing, StudySpec
 from tuner.store.journal import Journal
-from tuner.study import LIFE, MAX_EPOCHS, TRIALS_WANTED, TrialRecord, fold_trial, refuse_fewer_epochs
+from tuner.study import LIFE, MAX_EPOCHS, TrialRecord, fold_trial, refuse_fewer_epochs
 
 MAX_LOSSES = 3  # attempts that may be lost with their worker before the trial itself is taken to be the cause
 
@@ -41,6 +43,7 @@ class StudyRecord:
     """The trials of one study, folded from its journal and continued by this driver.
 
     on_change: called with the trial's record after each commit. trials: as Optuna keeps them, not to be changed.
+    executor: see `NewTrials`.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class StudyRecord:
         on_change: Callable[[TrialRecord], None] | None = None,
         spending: Spending | None = None,
         packing: Packing | None = None,
+        executor: Executor | None = None,
     ):
         self.spec = spec
         self.spending = spending or Spending(spec)
@@ -62,22 +66,19 @@ class StudyRecord:
         self._on_change = on_change
         self._stopping = threading.Event()
         self.trials = Trials(spec, journal)
+        self.new = NewTrials(self.trials, executor)
         self._fold()
 
     def _fold(self) -> None:
         """Rebuild rungs, counts and what was in flight from the journal."""
-        self.trials_wanted: int = self.trials.attributes.get(TRIALS_WANTED, self.spec.trials)
         self.max_epochs: int = self.trials.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
         self.rungs = {level: [] for level in self.spec.rungs(self.max_epochs)}
         self._promotions = Promotions(self.spec)
         self._queue: deque[int] = deque()
-        self._next_number = 0
-        self._created = 0  # of those wanted: without the ones that continue or confirm others
         self._confirms = False
         self.brake.any_epoch = False
         for trial in map(self._record_of, self.trials.all()):
-            self._next_number += 1
-            self._created += trial.is_wanted
+            self.new.known(trial)
             self.spending.known(trial)
             self._promotions.known(trial)
             scores = dict(trial.values)
@@ -99,13 +100,6 @@ class StudyRecord:
     def _record_of(self, trial: FrozenTrial) -> TrialRecord:
         return fold_trial(self.spec, trial, life=self.life if trial.number in self.live else None)
 
-    def want_trials(self, trials: int) -> None:
-        """Change the total number of trials wanted."""
-        if trials != self.trials_wanted:
-            with failpoints.durable("trials-wanted-written"):
-                self.trials.study.set_user_attr(TRIALS_WANTED, trials)
-            self.trials_wanted = trials
-
     def remember(self, key: str, value: Any) -> None:
         """Keep something JSON-able about this life of the study that decides nothing."""
         self.trials.study.set_user_attr(f"{key}:{self.life}", value)
@@ -118,7 +112,7 @@ class StudyRecord:
         refuse_fewer_epochs(max_epochs, self.max_epochs)
         if max_epochs == self.max_epochs:
             return
-        self._queue.extend(self._numbered(add_continuations(self.trials, self._journal, max_epochs)))
+        self._queue.extend(self.new.others(add_continuations(self.trials, self._journal, max_epochs)))
         for level in self.spec.rungs(max_epochs):
             self.rungs.setdefault(level, [])
         self.max_epochs = max_epochs
@@ -130,15 +124,9 @@ class StudyRecord:
         """
         runs = add_runs(self.trials, self._journal, self.records(), self.max_epochs, wanted)
         self._confirms = True
-        created = self._numbered(len(runs.missing))
+        created = self.new.others(len(runs.missing))
         self._queue = deque([*sorted(run.number for run in runs.unfinished), *created])
         return {*(run.number for run in runs.known), *created}
-
-    def _numbered(self, created: int) -> range:
-        """The numbers of so many trials that were just created."""
-        first = self._next_number
-        self._next_number += created
-        return range(first, self._next_number)
 
     @contextmanager
     def first_error(self) -> Iterator[None]:
@@ -180,7 +168,7 @@ class StudyRecord:
         """Whether trials are left to launch, or wait for what becomes of the others."""
         if self._confirms:
             return bool(self._queue)
-        return bool(self._queue or self._promotions.waiting) or self._created < self.trials_wanted
+        return bool(self._queue or self._promotions.waiting) or self.new.left
 
     def next_assignment(self) -> Assignment | None:
         """The next attempt to launch: trials in flight first, then those that are promoted from a rung, then new ones;
@@ -200,10 +188,8 @@ class StudyRecord:
                     self._changed(number)
             return None
         launch = Launch(self.life, self.spending.share, self.packing)
-        if number == self._next_number:
-            assignment = create(self.trials, self._journal, number, self._created, self.max_epochs, launch)
-            self._next_number += 1
-            self._created += 1
+        if number == self.new.number:
+            assignment = create(self.trials, self._journal, self.new, self.max_epochs, launch)
         else:
             promoted = {"paused": 0} if number in self._promotions.waiting else {}
             assignment = relaunch(self.trials, self._journal, number, launch, **promoted)
@@ -218,7 +204,7 @@ class StudyRecord:
         """What could be launched, first things first; the number after the last trial's is a new trial."""
         if self._confirms:
             return list(self._queue)
-        new = self._next_number if self._created < self.trials_wanted else None
+        new = self.new.number if self.new.left else None
         return self._promotions.in_line(self._queue, new, idle=not self.live)
 
     # What became of it
@@ -250,6 +236,8 @@ class StudyRecord:
         if self.packing.smaller(assignment, report) and goes_on and not finished:
             self._again(assignment)
             return False
+        if goes_on and not finished:
+            self.new.reported(report.epoch)
         return goes_on and not finished
 
     def lose(self, assignment: Assignment, detail: str, *, begun: bool = True) -> None:

@@ -29,21 +29,25 @@ class StudyWithEvidence(optuna.Study):
     """A study whose samplers see the trials of an earlier one before its own: older, and so weighing less to TPE.
 
     Trials that wait at a rung are pruned ones to them: most will never go on, and what runs teaches TPE nothing. Made
-    anew for each suggestion, which asks for the trials many times: what they are is settled at the first.
+    anew for each suggestion, and shows the trials as they were then: it does not look at the storage again, so that
+    another thread may ask for the suggestion.
     """
 
     def __init__(self, study_name: str, storage: BaseStorage, evidence: Sequence[FrozenTrial]) -> None:
         super().__init__(study_name, storage)
         self._evidence = evidence
+        self._own = super()._get_trials(deepcopy=False)
         self._known: list[FrozenTrial] | None = None
 
     def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+        self,
+        deepcopy: bool = True,  # noqa: ARG002 - Optuna passes it by name
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,  # noqa: ARG002 - likewise
     ) -> list[FrozenTrial]:
         # Optuna has no public way to give a sampler trials that are not in the study. This is what all samplers call.
         if self._known is None:
-            own = map(_as_pruned_if_paused, searched(super()._get_trials(deepcopy, None, use_cache)))
-            self._known = [*self._evidence, *own]
+            self._known = [*self._evidence, *map(_as_pruned_if_paused, searched(self._own))]
         return [trial for trial in self._known if states is None or trial.state in states]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import optuna
@@ -17,6 +20,18 @@ from tuner.store.journal import Journal, MemoryJournal
 from tuner.study import MAX_EPOCHS
 
 
+@dataclass(frozen=True)
+class Question:
+    """What the trial `number` is given: `answer` follows from the spec and the first `entries` of the journal alone.
+
+    It looks at nothing that changes, so that any thread may call it, but one at a time those of one study.
+    """
+
+    number: int
+    entries: int
+    answer: Callable[[], dict[str, Any]]
+
+
 class Trials:
     """Opens the study in `journal`, creating it if it is not there. Every write goes to the journal at once, or with
     the transition around it.
@@ -27,6 +42,7 @@ class Trials:
         self._distributions = spec.space.distributions()
         self._evidence = evidence_trials(spec.evidence, self._distributions)
         self._ranked: dict[int, RankedTrial] = {}
+        self._journal = journal
         self._storage = JournalStorage(journal)
         self.study = optuna.create_study(
             storage=self._storage, study_name=spec.name, directions=spec.directions, load_if_exists=True
@@ -45,25 +61,37 @@ class Trials:
     def __getitem__(self, number: int) -> FrozenTrial:
         return self._storage.get_trial(self._id(number))
 
-    def suggested(self, number: int, created: int) -> dict[str, Any]:
-        """Parameters for the trial that will have `number`: a function of the spec and the journal before it.
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The rungs of a new trial, and the epochs of its full training."""
+        max_epochs = self.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
+        return (*self.spec.rungs(max_epochs), max_epochs)
+
+    @property
+    def entries(self) -> int:
+        """How many the journal has."""
+        return self._journal.length()
+
+    def question(self, number: int, created: int) -> Question:
+        """For the parameters of the trial that will have `number`, by what is known now.
 
         created: how many trials there are that continue and confirm no other. The first ones are those that were given.
         """
         # As if there were no trials that confirm others.
-        number -= sum("confirms" in trial.user_attrs for trial in self.all())
+        among_searched = number - sum("confirms" in trial.user_attrs for trial in self.all())
         given = self.spec.first_configurations[created : created + 1]
-        max_epochs = self.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
-        return samplers.suggest(
+        answer = partial(
+            samplers.suggest,
             self.spec.sampler,
             self._shown(),
             self.spec.space,
             self._distributions,
-            levels=(*self.spec.rungs(max_epochs), max_epochs),
-            number=number,
+            levels=self.levels,
+            number=among_searched,
             seed=self.spec.seed,
             given=given[0] if given else {},
         )
+        return Question(number, self.entries, answer)
 
     def _shown(self) -> StudyWithEvidence:
         """The study as samplers see it."""
@@ -99,4 +127,4 @@ class Trials:
 def first_params(spec: StudySpec) -> dict[str, Any]:
     """The parameters of the first trial of a study that has none yet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of the study in memory
-    return Trials(spec, MemoryJournal()).suggested(0, 0)
+    return Trials(spec, MemoryJournal()).question(0, 0).answer()
