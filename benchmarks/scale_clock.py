@@ -15,10 +15,10 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import FIFOScheduler
 
 from tuner.search import driver
+from tuner.search.newtrials import NewTrials
 from tuner.search.record import StudyRecord
 from tuner.search.scheduler import StudyScheduler
 from tuner.search.searcher import StudySearcher
-from tuner.search.trials import Trials
 from tuner.store.journal import RedisJournal
 
 WAITING = "waiting for reports"
@@ -30,7 +30,8 @@ PARTS = {
     "Tune: processing a result, but for what follows": [(TuneController, "_on_training_result")],
     "Tune: which trial to run (all trials ever)": [(FIFOScheduler, "choose_trial_to_run")],
     "tuner: looking for silent attempts": [(StudyScheduler, "choose_trial_to_run")],
-    "tuner: what to try next (TPE)": [(Trials, "suggested")],
+    "tuner: what to try next, waiting for it (TPE)": [(NewTrials, "suggestion")],
+    "tuner: what to try next, asking for it": [(NewTrials, "prepare"), (NewTrials, "passed")],
     "tuner: handing out attempts": [(StudySearcher, "suggest")],
     "tuner: recording a report, ASHA": [(StudyRecord, "report")],
     "tuner: Optuna's replay": [(optuna.storages.JournalStorage, "_sync_with_backend")],
@@ -50,9 +51,10 @@ class Clock:
     def install(self) -> None:
         """Measure from now on."""
         for part, functions in PARTS.items():
-            for owner, name in functions:
-                if hasattr(owner, name):
-                    setattr(owner, name, self._measured(getattr(owner, name), part))
+            there = [(owner, name) for owner, name in functions if hasattr(owner, name)]
+            assert there, f"nothing is there any more that would be measured as {part!r}"
+            for owner, name in there:
+                setattr(owner, name, self._measured(getattr(owner, name), part))
 
     def restart(self) -> None:
         """Forget what was measured."""

@@ -25,7 +25,7 @@ def suggestion_ms(counts: Sequence[int], repeats: int) -> list[dict[str, Any]]:
     params: dict[str, Any] = {}
     for count in counts:
         for number in range(ended, count):
-            params = trials.question(number, number).answer() if number < _SUGGESTIONS else params
+            params = trials.question(number).answer() if number < _SUGGESTIONS else params
             varied = {**params, "lr": draw.uniform(0.02, 1.0), "dropout": draw.uniform(0.0, 0.4)}
             score = draw.random()
             trials.add(varied)
@@ -36,7 +36,7 @@ def suggestion_ms(counts: Sequence[int], repeats: int) -> list[dict[str, Any]]:
         for _ in range(repeats):
             began_s = time.thread_time()
             for _ in range(_SUGGESTIONS):
-                trials.question(count, count).answer()
+                trials.question(count).answer()
             found.append((time.thread_time() - began_s) / _SUGGESTIONS * 1e3)
         spread = {"median": statistics.median(found), "min": min(found), "max": max(found)}
         ms = {**{name: round(value, 2) for name, value in spread.items()}, "n": repeats}

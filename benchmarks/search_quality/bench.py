@@ -43,7 +43,7 @@ CHOSEN_BY = [
 ]
 CHOICES = [
     *((f"{sampler}-{other}", sampler) for sampler in ("tpe", "mfgp", "mfgp-before") for other in _RUNGS),
-    *((f"{sampler}-ahead", sampler) for sampler in ("tpe", "mfgp")),
+    *((f"{method}-ahead", method) for method in ("tpe", "mfgp", "tpe-promote", "mfgp-promote")),
     ("mfgp", "mfgp-before"),
     *(("mfgp", other) for other in ("tpe", "random")),
     ("random", "tpe"),

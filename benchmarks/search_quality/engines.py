@@ -37,7 +37,7 @@ class AtOnce(Executor):
 class TunerEngine:
     """`tuner.search.new_search`, driven by Tune's public methods alone.
 
-    executor: as there; without one a suggestion knows everything. journal: in memory unless another one is given.
+    executor: that of `new_search`; without one a suggestion knows everything. journal: None is one in memory.
     """
 
     def __init__(self, spec: StudySpec, executor: Executor | None = None, journal: Journal | None = None) -> None:

@@ -56,6 +56,7 @@ METHODS = {
     "random-full": Method("random", full=True),
     "stock": Method("stock"),
     **{f"{sampler}-ahead": Method(sampler, ahead=True) for sampler in _SAMPLERS},
+    **{f"{sampler}-promote-ahead": Method(sampler, asha="promote", ahead=True) for sampler in _SAMPLERS},
     **{f"{sampler}-promote": Method(sampler, asha="promote") for sampler in (*_SAMPLERS, "random")},
     **{f"{sampler}-eta{eta}": Method(sampler, reduction_factor=eta) for sampler in _SAMPLERS for eta in (2, 4)},
     **{f"{sampler}-grace1": Method(sampler, grace_period=1) for sampler in _SAMPLERS},

@@ -14,7 +14,7 @@ import json
 import sys
 import tempfile
 import time
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from tasks import TASKS
 from threadpoolctl import threadpool_limits
 from wait import TASK, WORKERS, digits_spec, fill
 
+from tuner.search.onethread import OneThread
 from tuner.spec import StudySpec
 from tuner.store import catalog, client, lease
 from tuner.store.journal import Journal, RedisJournal
@@ -93,7 +94,7 @@ def measure(sampler: str, *, ahead: bool) -> dict[str, float]:
         catalog.create_study(store, spec.name, spec.to_json())
         held = lease.acquire(store, spec.name)
         journal = RedisJournal(store, spec.name, held.fence)
-        with ThreadPoolExecutor(1) if ahead else nullcontext() as executor:
+        with OneThread("suggestion") if ahead else nullcontext() as executor:
             engine = Live(spec, journal, executor, stretch=stretch, until=UNTIL)
             cpu_s = time.process_time()
             try:

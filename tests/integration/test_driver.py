@@ -21,6 +21,7 @@ from tuner.errors import LeaseHeld, LeaseLost
 from tuner.launch import load_study
 from tuner.search import driver
 from tuner.search.audit import audit
+from tuner.search.newtrials import KNEW
 from tuner.snapshot import study_by_snapshot
 from tuner.spec import Resources, StudySpec
 from tuner.store import catalog, lease
@@ -80,6 +81,17 @@ def test_trials_that_pause_at_a_rung_are_promoted_and_the_search_ends_when_nobod
     assert {trial.number for trial in promoted} == {number for number, _, epoch, _ in ledger if epoch == 2}
     found = audit(study.spec, RedisJournal(redis_client, "test"))
     assert (found.differences, found.decisions) == ([], 12 + sum(trial.attempt - 1 for trial in promoted))
+
+
+@pytest.mark.parametrize("sampler", ["mfgp", "tpe"])
+def test_the_suggestions_that_its_thread_made_while_workers_trained_are_made_again_from_the_record(
+    start, redis_client, sampler
+):
+    study, _, _ = start(trials=30, sampler=sampler)
+    journal = RedisJournal(redis_client, "test")
+    assert (audit(study.spec, journal).differences, study.finished) == ([], 30)
+    created = [entry for entry in journal.read_logs(0) if entry["op_code"] == 4]
+    assert sum(KNEW in entry["user_attrs"] for entry in created) >= 15
 
 
 def test_four_slots_keep_four_workers_busy_and_warm(start):
@@ -201,6 +213,7 @@ from pathlib import Path
 from tests.replay import Watcher
 from tests.trainables import Slow
 from tuner.search import driver
+from tuner.search.newtrials import KNEW
 from tuner.snapshot import study_by_snapshot
 from tuner.spec import Resources, StudySpec
 from tuner.store import catalog, client

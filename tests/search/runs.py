@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, Future
+
 from tests.factories import new_spec
 from tests.trainables import scripted_score
 from tuner.exchange import Report
@@ -9,6 +11,19 @@ from tuner.search.record import StudyRecord
 from tuner.store.journal import MemoryJournal
 from tuner.training.checkpoint_ref import CheckpointRef
 from tuner.training.config import Value
+
+
+class AtOnce(Executor):
+    """Runs what is submitted before anything else happens; `calls`: how often."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def submit(self, call, /, *args, **kwargs):
+        self.calls += 1
+        future = Future()
+        future.set_result(call(*args, **kwargs))
+        return future
 
 
 def new_record(journal=None, **changes):

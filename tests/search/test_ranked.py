@@ -81,7 +81,7 @@ def test_suggestions_are_those_that_the_trials_themselves_lead_to(metric, eviden
         change_something(draw, trials)
         if change % 50 == 0:
             number = len(trials.all())
-            assert trials.question(number, number).answer() == plainly_suggested(trials, number)
+            assert trials.question(number).answer() == plainly_suggested(trials, number)
     states = {trial.state for trial in trials.all()}
     assert states == {TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE, TrialState.FAIL}
     # More than TPE takes for good, so that the order of those that it does not take is never looked at.

@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.factories import new_space, new_spec
-from tests.search.runs import new_record, report, run, run_to_the_end, saved, trial
+from tests.search.runs import AtOnce, new_record, report, run, run_to_the_end, saved, trial
 from tuner.errors import LeaseLost, StoreError
 from tuner.exchange import Failure
 from tuner.search.record import StudyRecord
@@ -150,10 +150,13 @@ def test_a_rebuilt_record_has_the_same_rungs_counts_and_trials_in_flight():
     assert (again.number, again.attempt, again.start_epoch, again.params) == (2, 2, 1, in_flight.params)
 
 
-def test_a_search_interrupted_at_any_point_suggests_what_the_uninterrupted_one_does():
-    whole = run(new_record(trials=16), 16)
+@pytest.mark.parametrize("executor", [None, AtOnce()], ids=["when asked", "ahead"])
+@pytest.mark.parametrize("sampler", ["tpe", "mfgp"])
+def test_a_search_interrupted_at_any_point_suggests_what_the_uninterrupted_one_does(sampler, executor):
+    spec = new_spec(trials=16, sampler=sampler)
+    whole = run(StudyRecord(spec, MemoryJournal(), executor=executor), 16)
     journal = MemoryJournal()
-    parts = [params for trials in (5, 8, 3) for params in run(new_record(journal, trials=16), trials)]
+    parts = [params for trials in (5, 8, 3) for params in run(StudyRecord(spec, journal, executor=executor), trials)]
     assert parts == whole
     assert run(new_record(trials=16, seed=1), 1) != whole[:1]
 

@@ -47,6 +47,14 @@ def test_what_is_appended_is_read_from_any_index(written: Journal, reader: Calla
         assert [journal_.read_logs(start) for start in (0, 3, 5)] == [entries(0, 5), entries(3, 5), []]
 
 
+def test_its_first_entries_are_a_journal_of_their_own(written: Journal) -> None:
+    written.append_logs(entries(0, 5))
+    first = written.first(3)
+    assert first.read_logs(0) == entries(0, 3)
+    first.append_logs(entries(7, 8))
+    assert written.read_logs(0) == entries(0, 5)
+
+
 def test_a_live_study_sees_an_entry_as_a_rebuilt_one_will(written: Journal, reader: Callable[[], Journal]) -> None:
     written.append_logs([{"b": (1, 2), "a": {10: 0.1, 9: None}, "state": TrialState.PRUNED, "text": "é\n"}])
     expected = {"a": {"9": None, "10": 0.1}, "b": [1, 2], "state": 2, "text": "é\n"}

@@ -40,10 +40,12 @@ def audit(spec: StudySpec, journal: Journal, told: Callable[[int, int], None] | 
 
 
 def _known(entries: Sequence[Mapping[str, Any]]) -> dict[int, Any]:
-    """By the numbers of trials that were suggested ahead: how many entries their parameters follow from."""
+    """For the trials that were suggested ahead, how many entries their parameters follow from; by their places among
+    those that confirm no other."""
     created = (entry for entry in entries if entry["op_code"] == JournalOperation.CREATE_TRIAL)
     attributes = (entry.get("user_attrs", {}) for entry in created)
-    return {number: known[KNEW] for number, known in enumerate(attributes) if KNEW in known}
+    searched = (known for known in attributes if "confirms" not in known)
+    return {place: known[KNEW] for place, known in enumerate(searched) if KNEW in known}
 
 
 class _Walk:
@@ -62,20 +64,22 @@ class _Walk:
         self._trials: Trials | None = None
 
     def run(self) -> Audit:
-        number = 0
+        number, place = 0, 0
         ahead: dict[str, Any] | None = None
         for index, entry in enumerate(self._entries):
-            if self._knew.get(number) == index:
-                ahead = self._suggested(number)
+            if index > 0 and self._knew.get(place) == index:
+                ahead = self._suggested()
             operation = entry["op_code"]
             if operation == JournalOperation.CREATE_TRIAL:
                 record = self._records[number]
                 # A trial that continues or confirms another one has its parameters from that one.
                 if record.is_wanted:
-                    self._compare_suggestion(record, ahead if number in self._knew else self._suggested(number))
+                    self._compare_suggestion(record, ahead if place in self._knew else self._suggested())
                     if self._spec.asha == "promote":
                         self._compare_promotion(None, f"trial {number} was created")
-                number, ahead = number + 1, None
+                number += 1
+                if record.confirms is None:
+                    place, ahead = place + 1, None
                 self._past.append_logs([entry])
             else:
                 self._past.append_logs([entry])
@@ -83,11 +87,11 @@ class _Walk:
             self._told(index + 1, len(self._entries))
         return self._found
 
-    def _suggested(self, number: int) -> dict[str, Any]:
+    def _suggested(self) -> dict[str, Any]:
         """From what is known by now."""
         if self._trials is None:
             self._trials = Trials(self._spec, self._past)
-        return self._trials.question(number, self._created).answer()
+        return self._trials.question(self._created).answer()
 
     def _compare(self, operation: int, entry: dict[str, Any]) -> None:
         if operation == JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE:
@@ -143,8 +147,8 @@ class _Walk:
         self._found.suggestions += 1
         if wanted is None:
             self._found.differences.append(
-                f"trial {record.number} was suggested from {self._knew[record.number]} entries of the journal, which "
-                f"are not those up to trial {record.number - 1} and some after it"
+                f"trial {record.number} says that it was suggested from a part of the journal that does not hold all "
+                "trials before it, or more than those"
             )
         elif record.params != {name: wanted[name] for name in self._spec.space.dimensions if name in wanted}:
             self._found.differences.append(

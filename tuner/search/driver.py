@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from tuner.retention import discard_checkpoints, study_folder, trace_file
 from tuner.search import new_search
 from tuner.search.capacity import Capacity
 from tuner.search.execution import execute
+from tuner.search.onethread import OneThread
 from tuner.search.packing import new_packing
 from tuner.search.snapshots import Snapshots
 from tuner.search.spending import Spending
@@ -111,7 +111,7 @@ def run(
             # Who confirms a result asks for just that, beyond what the search may spend.
             spending=Spending(spec if confirm is None else replace(spec, budget=""), Share(slots.gpus, slots.cpus)),
             packing=new_packing(spec, slots, cache),
-            executor=until.enter_context(ThreadPoolExecutor(1, "suggestion")) if confirm is None else None,
+            executor=until.enter_context(OneThread("suggestion")) if confirm is None else None,
         )
         record = searcher.record
         hooks.snapshots = Snapshots(client, record.trials, journal, lease.fence)
@@ -123,7 +123,7 @@ def run(
             record.new.want(trials)
         if max_epochs is not None:
             record.train_longer(max_epochs)
-        record.new.prepare()
+        record.new.begin()
         confirming = None if confirm is None else record.confirm(confirm)
         known = record.records()
         for trial in known:
@@ -171,10 +171,10 @@ def run(
             retry_s = 0.0  # who pressed Ctrl-C does not wait
         return read_study(spec, RedisJournal(client, spec.name, retry_s=retry_s, revive=revive), None), stop
     finally:
-        hooks.close()
-        with failpoints.durable("lease-released"):
-            lease.release()
-        until.close()
+        with until:
+            hooks.close()
+            with failpoints.durable("lease-released"):
+                lease.release()
 
 
 def _make_folder(spec: StudySpec) -> None:

@@ -6,7 +6,9 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from tuner import failpoints
-from tuner.search.trials import Question, Trials
+from tuner.search.occasions import entries_at_newest, passing_matters
+from tuner.search.trials import Question, Trials, question_at
+from tuner.store.journal import Journal
 from tuner.study import TRIALS_WANTED, TrialRecord
 
 KNEW = "knew"  # attribute of a trial: the entries of the journal that its parameters follow from, if not all before it
@@ -15,15 +17,17 @@ KNEW = "knew"  # attribute of a trial: the entries of the journal that its param
 class NewTrials:
     """wanted: trials of the search in all; `created` of them there are. number: of the trial that is created next.
 
-    executor: runs one thing at a time, and makes each suggestion ahead: what a worker that becomes free is given does
-    not know the score with which it did. Without one, suggestions are made when they are asked for.
+    executor: runs one thing at a time, and makes each suggestion ahead, at the newest of the occasions that
+    `tuner.search.occasions` names: it does not know the score with which a worker then becomes free. Without one,
+    suggestions are made when they are asked for.
     """
 
-    def __init__(self, trials: Trials, executor: Executor | None = None) -> None:
+    def __init__(self, trials: Trials, journal: Journal, executor: Executor | None = None) -> None:
         self.wanted: int = trials.attributes.get(TRIALS_WANTED, trials.spec.trials)
         self.created = 0
         self.number = 0
         self._trials = trials
+        self._journal = journal
         self._executor = None if trials.spec.sampler == "random" else executor  # random values are not worth a thread
         self._next: tuple[Question, Future[dict[str, Any]]] | None = None
 
@@ -53,13 +57,13 @@ class NewTrials:
     def suggestion(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Parameters of the next trial, and the attributes that say what they were made from."""
         if self._executor is None:
-            return self._trials.question(self.number, self.created).answer(), {}
-        if self._next is None or self._next[0].number != self.number:
-            self.prepare()
-        assert self._next is not None, "it was just prepared"
+            return self._trials.question(self.created).answer(), {}
+        if self._next is None:
+            self.begin()
+        assert self._next is not None, "asked for only while trials are left"
         question, answer = self._next
         params = answer.result()
-        return params, {} if question.entries == self._trials.entries else {KNEW: question.entries}
+        return params, {} if question.entries == self._journal.length() else {KNEW: question.entries}
 
     def launched(self) -> None:
         """The trial `number` is in the journal."""
@@ -67,19 +71,28 @@ class NewTrials:
         self.created += 1
         self.prepare()
 
-    def reported(self, epoch: int) -> None:
-        """A trial that goes on has reported."""
-        *rungs, last = self._trials.levels
-        # Of trials that run, TPE learns nothing, and the Gaussian process from their scores at rungs. Where there are
-        # none it has the epoch before the last, so that with one worker it knows something of each trial.
-        if self._trials.spec.sampler == "mfgp" and epoch in (rungs or [last - 1]):
+    def passed(self, epoch: int) -> None:
+        """A trial has reported this epoch for the first time, and goes on."""
+        if self._executor is not None and passing_matters(self._trials, epoch):
+            self.prepare()
+
+    def begin(self) -> None:
+        """Have the next suggestion made as a search that was not rebuilt would have: by the newest occasion."""
+        if self._executor is None or not self.left:
+            return
+        entries = entries_at_newest(self._trials, self._journal)
+        if 0 < entries < self._journal.length():
+            self._have_answered(question_at(self._trials.spec, self._journal.first(entries), self.created))
+        else:
             self.prepare()
 
     def prepare(self) -> None:
-        """Have the next suggestion made from all that is known now."""
-        if self._executor is None or not self.left:
-            return
+        """Have the next suggestion made from all that is known now; to be called at each occasion."""
+        if self._executor is not None:
+            self._have_answered(self._trials.question(self.created) if self.left else None)
+
+    def _have_answered(self, question: Question | None) -> None:
         if self._next is not None:
             self._next[1].cancel()
-        question = self._trials.question(self.number, self.created)
-        self._next = question, self._executor.submit(question.answer)
+        assert self._executor is not None, "nothing is made ahead without"
+        self._next = None if question is None else (question, self._executor.submit(question.answer))

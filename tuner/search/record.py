@@ -66,7 +66,7 @@ class StudyRecord:
         self._on_change = on_change
         self._stopping = threading.Event()
         self.trials = Trials(spec, journal)
-        self.new = NewTrials(self.trials, executor)
+        self.new = NewTrials(self.trials, journal, executor)
         self._fold()
 
     def _fold(self) -> None:
@@ -116,6 +116,7 @@ class StudyRecord:
         for level in self.spec.rungs(max_epochs):
             self.rungs.setdefault(level, [])
         self.max_epochs = max_epochs
+        self.new.prepare()
 
     def confirm(self, wanted: Confirmation) -> set[int]:
         """From now on launch nothing but the trials that confirm the best ones; those that are missing are created.
@@ -193,7 +194,11 @@ class StudyRecord:
         else:
             promoted = {"paused": 0} if number in self._promotions.waiting else {}
             assignment = relaunch(self.trials, self._journal, number, launch, **promoted)
-            self._promotions.over(number) if promoted else self._queue.remove(number)
+            if promoted:
+                self._promotions.over(number)
+                self.new.prepare()
+            else:
+                self._queue.remove(number)
         self.live[assignment.number] = assignment
         self.brake.launched(assignment.number)
         self.spending.launched(assignment)
@@ -225,6 +230,7 @@ class StudyRecord:
             # It is complete once its weights are kept: until then it stays in flight, and this epoch unreported.
             self.release(assignment)
             return False
+        new = report.epoch not in self.trials[number].intermediate_values
         goes_on = self.spending.carries(number, report, self.live) and not self.stopping
         used = self.spending.used(number, over=not goes_on)
         finished = record_epoch(self.trials, self._journal, self.rungs, self._promotions, assignment, report, used)
@@ -233,11 +239,11 @@ class StudyRecord:
         if finished:
             del self.live[number]
         self._changed(number)
+        if new and goes_on and not finished:
+            self.new.passed(report.epoch)
         if self.packing.smaller(assignment, report) and goes_on and not finished:
             self._again(assignment)
             return False
-        if goes_on and not finished:
-            self.new.reported(report.epoch)
         return goes_on and not finished
 
     def lose(self, assignment: Assignment, detail: str, *, begun: bool = True) -> None:

@@ -1,19 +1,18 @@
 """When the driver of a study keeps a snapshot of it: now and then while it searches, and at its end.
 
 A snapshot costs some tenths of a second at 10,000 trials. So one is made whenever the journal has grown by a part of
-itself, which makes them few, and by a thread of its own, so that no worker waits for it. It is the same one each time:
-a new thread takes memory in a place of its own, which the C library then keeps.
+itself, which makes them few, and by a thread of its own, so that no worker waits for it.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from queue import SimpleQueue
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from tuner import snapshot
 from tuner.errors import first_line
+from tuner.search.onethread import OneThread
 from tuner.search.trials import Trials
 from tuner.spec import StudySpec
 from tuner.store import catalog
@@ -41,27 +40,20 @@ class Snapshots:
         self._fence = fence
         self._rows = snapshot.Rows()
         self._covered = 0
-        self._moments: SimpleQueue[snapshot.Moment | None] = SimpleQueue()
-        self._idle = threading.Event()
-        self._idle.set()
-        self._works = False  # the thread, from the first one on
+        self._thread = OneThread("snapshot")
+        self._newest: Future[None] | None = None
 
     def changed(self) -> None:
         """The journal has grown: make a snapshot if it is time. To be called where nothing is half written."""
         due = self._journal.length() - self._covered >= max(FIRST_ENTRIES, GROWTH * self._covered)
-        if due and self._idle.is_set():
-            if not self._works:
-                threading.Thread(target=self._work, name="snapshot", daemon=True).start()
-                self._works = True
-            moment = self._now()
-            self._idle.clear()
-            self._moments.put(moment)
+        if due and (self._newest is None or self._newest.done()):
+            self._newest = self._thread.submit(self._keep, self._now())
 
     def close(self) -> None:
         """Make the last one, which covers all that was written; none after an interruption within a commit."""
-        if not self._idle.wait(_PATIENCE_S):
-            return
         try:
+            if self._newest is not None:
+                self._newest.result(_PATIENCE_S)
             if self._journal.length() > self._covered:
                 self._keep(self._now())
         except Exception as error:
@@ -69,18 +61,7 @@ class Snapshots:
 
     def end(self) -> None:
         """Let the thread end, and with it what it holds."""
-        self._moments.put(None)
-
-    def _work(self) -> None:
-        while self._keep_next():
-            self._idle.set()
-
-    def _keep_next(self) -> bool:
-        """In a function of its own: nothing of a moment is held while the next one is waited for."""
-        moment = self._moments.get()
-        if moment is not None:
-            self._keep(moment)
-        return moment is not None
+        self._thread.shutdown()
 
     def _now(self) -> snapshot.Moment:
         """What the thread may use, while this one goes on: Optuna replaces a trial that changes."""

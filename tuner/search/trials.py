@@ -22,12 +22,11 @@ from tuner.study import MAX_EPOCHS
 
 @dataclass(frozen=True)
 class Question:
-    """What the trial `number` is given: `answer` follows from the spec and the first `entries` of the journal alone.
+    """What the next trial is given: `answer` follows from the spec and the first `entries` of the journal alone.
 
     It looks at nothing that changes, so that any thread may call it, but one at a time those of one study.
     """
 
-    number: int
     entries: int
     answer: Callable[[], dict[str, Any]]
 
@@ -67,18 +66,13 @@ class Trials:
         max_epochs = self.attributes.get(MAX_EPOCHS, self.spec.max_epochs)
         return (*self.spec.rungs(max_epochs), max_epochs)
 
-    @property
-    def entries(self) -> int:
-        """How many the journal has."""
-        return self._journal.length()
-
-    def question(self, number: int, created: int) -> Question:
-        """For the parameters of the trial that will have `number`, by what is known now.
+    def question(self, created: int) -> Question:
+        """For the parameters of the next trial, by what is known now.
 
         created: how many trials there are that continue and confirm no other. The first ones are those that were given.
         """
         # As if there were no trials that confirm others.
-        among_searched = number - sum("confirms" in trial.user_attrs for trial in self.all())
+        number = sum("confirms" not in trial.user_attrs for trial in self.all())
         given = self.spec.first_configurations[created : created + 1]
         answer = partial(
             samplers.suggest,
@@ -87,11 +81,11 @@ class Trials:
             self.spec.space,
             self._distributions,
             levels=self.levels,
-            number=among_searched,
+            number=number,
             seed=self.spec.seed,
             given=given[0] if given else {},
         )
-        return Question(number, self.entries, answer)
+        return Question(self._journal.length(), answer)
 
     def _shown(self) -> StudyWithEvidence:
         """The study as samplers see it."""
@@ -124,7 +118,12 @@ class Trials:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
 
+def question_at(spec: StudySpec, journal: Journal, created: int) -> Question:
+    """As `Trials.question` when the study's journal was this one, which `answer` reads. created: as there."""
+    return Question(journal.length(), lambda: Trials(spec, journal).question(created).answer())
+
+
 def first_params(spec: StudySpec) -> dict[str, Any]:
     """The parameters of the first trial of a study that has none yet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of the study in memory
-    return Trials(spec, MemoryJournal()).question(0, 0).answer()
+    return Trials(spec, MemoryJournal()).question(0).answer()

@@ -89,6 +89,12 @@ class Journal(BaseJournalBackend, abc.ABC):
         """Entry `index` as it is written. Raises what `read_logs` raises."""
         return self._read()[index]
 
+    def first(self, entries: int) -> MemoryJournal:
+        """Its first entries, as a journal of their own. Raises what `read_logs` raises."""
+        journal = MemoryJournal()
+        journal._write(list(self._read()[:entries]))
+        return journal
+
     @abc.abstractmethod
     def _write(self, entries: list[str]) -> None:
         """Append `entries` atomically."""
