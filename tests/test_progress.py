@@ -76,6 +76,18 @@ def test_the_budget_counts_runs_that_confirm_although_they_are_not_shown():
     assert "0.3 of 1 GPU-hours spent" in view.summary()
 
 
+def test_while_nobody_knows_how_many_trials_the_budget_pays_for_no_time_is_foretold():
+    clock = Clock()
+    view = SearchView(new_spec(budget="1gpuh"), [], 200, clock)
+    clock.seconds = 9.0
+    for number in range(2):
+        view.change(ran(number, 9, state="complete"))
+    assert view.summary().endswith("9s so far, 0.005 of 1 GPU-hours spent")
+    for number in range(2, 12):
+        view.change(ran(number, 9, state="complete"))
+    assert view.summary().endswith("0.03 of 1 GPU-hours spent, enough for all trials, about 2m21s left")
+
+
 def test_no_budget_is_shown_while_a_result_is_confirmed_for_none_holds():
     confirming = ran(1, 0, confirms=0)
     between = [ran(1, 9, state="complete", confirms=0), ran(2, 0, state="queued", confirms=0)]

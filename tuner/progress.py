@@ -158,8 +158,8 @@ class SearchView:
         if self._ledger is not None and not confirming:  # no budget holds for who confirms
             with self._lock:
                 parts.append(format_budget(self._ledger, trials_left, elapsed_s, self._spent_before_h))
-            if not self._ledger.is_enough_for(trials_left):
-                return ", ".join(parts)  # the budget ends first
+            if self._ledger.trials_paid is None or not self._ledger.is_enough_for(trials_left):
+                return ", ".join(parts)  # the budget ends first, or may
         to_come = self.trials_wanted - self._past()
         if past_now > 0 and to_come > 0:
             left_s = elapsed_s / past_now * to_come
