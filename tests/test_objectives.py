@@ -57,8 +57,16 @@ def test_a_score_and_what_the_network_costs_may_be_asked_for_together():
         (("val_loss", "size"), "objective = 'size' is not known: it must be one of val_accuracy, "),
     ],
 )
-def test_objectives_that_make_no_search_are_refused_in_one_line(names, what):
-    line = ["search", "digits", "--gpus", "0", *(word for name in names for word in ("--objective", name))]
+def test_objectives_that_make_no_search_are_refused_in_one_line(redis_url, names, what):
+    line = [
+        "search",
+        "digits",
+        "--redis",
+        redis_url,
+        "--gpus",
+        "0",
+        *(word for name in names for word in ("--objective", name)),
+    ]
     result = CliRunner().invoke(app, line)
     assert isinstance(result.exception, UsageError)
     assert str(result.exception).startswith(what)
