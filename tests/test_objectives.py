@@ -58,16 +58,8 @@ def test_a_score_and_what_the_network_costs_may_be_asked_for_together():
     ],
 )
 def test_objectives_that_make_no_search_are_refused_in_one_line(redis_url, names, what):
-    line = [
-        "search",
-        "digits",
-        "--redis",
-        redis_url,
-        "--gpus",
-        "0",
-        *(word for name in names for word in ("--objective", name)),
-    ]
-    result = CliRunner().invoke(app, line)
+    asked = [word for name in names for word in ("--objective", name)]
+    result = CliRunner().invoke(app, ["search", "digits", "--redis", redis_url, "--gpus", "0", *asked])
     assert isinstance(result.exception, UsageError)
     assert str(result.exception).startswith(what)
 

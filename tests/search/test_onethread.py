@@ -64,7 +64,7 @@ def test_there_is_no_thread_before_it_is_needed():
 
 def test_a_search_in_a_thread_goes_on_when_the_programs_own_code_is_at_its_end():
     script = """
-import threading, time
+import threading
 from tuner.search.onethread import OneThread
 
 def search():

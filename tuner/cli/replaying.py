@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(name: Name = None, as_json: Json = False, redis: Redis = None) -> None:
-    """Walk a study again: does each suggestion and each early stop follow from what was known?
+    """Walk a study again: does each suggestion and each early stop follow from what was known then?
 
     Exit code 0: all as recorded, 1: something differs. Suggestions repeat with the versions that made them.
     """
